@@ -1,0 +1,1 @@
+"""A reverse-proxy sidecar that stops and rolls back the AI-chat turns its clients abandon."""

@@ -1,0 +1,180 @@
+"""What the engine needs of the edges, named as Protocols. The edges implement them; `app` alone joins them.
+
+exchange ----events----> driver ----Change----> Journal
+         <-LiveExchange-         <---committed--
+                         dispatcher --call--> AdminApi
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Protocol
+
+from sidecar.turn.state import NOTHING, StepKind, StepState, Turn
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Mapping, Sequence
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepUpdate:
+    """How an attempt at an owed step went: what the outbox keeps of it."""
+
+    turn_id: str
+    kind: StepKind
+    state: StepState
+    attempts: int
+    due_at: float
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tombstone:
+    """A cancel that came before its request. `name` is `request_id` or `conversation_id`; times as in Turn."""
+
+    principal: str
+    name: str
+    value: str
+    expires_at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """What is committed together: a turn as it now is, steps newly owed (or owed again), an attempt's result."""
+
+    turn: Turn | None = None
+    owed: tuple[StepKind, ...] = ()
+    update: StepUpdate | None = None
+    tombstone: Tombstone | None = None
+    at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwedStep:
+    """A step that was leased to the dispatcher. `attempts` counts those already made."""
+
+    id: int
+    turn: Turn
+    kind: StepKind
+    attempts: int
+    idempotency_key: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepRow:
+    """A row of the outbox as the operator sees it; `state` is one of pending, leased, delivered, dead."""
+
+    id: int
+    turn_id: str
+    kind: StepKind
+    state: str
+    attempts: int
+    due_at: float
+    created_at: float
+    error: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Neighbours:
+    """What the other turns of a conversation mean for rolling it back (law 3)."""
+
+    confirmed: bool
+    """Another turn in it was delivered: the conversation stays."""
+    unsettled: bool
+    """Another turn in it is still open or answered: too early to tell."""
+
+
+class Journal(Protocol):
+    """The durable memory of turns, owed steps and tombstones.
+
+    Every coroutine raises JournalUnavailableError where the database cannot be read or written.
+    """
+
+    def submit(self, change: Change) -> asyncio.Future[None]:
+        """Queue a change; the future is done once it is durable, or fails with JournalUnavailableError.
+
+        Changes become durable in the order in which they are submitted.
+        """
+
+    async def load(self, turn_id: str) -> Turn | None:
+        """Give a turn with its steps."""
+
+    async def find(
+        self, principal: str, *, request_id: str | None = None, conversation_id: str | None = None, limit: int = 10
+    ) -> Sequence[Turn]:
+        """Give a principal's turns with that request id or conversation id (temp ids too), newest first."""
+
+    async def unsettled(self, *, after: str = "", limit: int = 1000) -> Sequence[Turn]:
+        """Give turns that are not settled and whose id is greater than `after`, in the order of their ids."""
+
+    async def overdue(self, *, created_before: float, limit: int = 1000) -> Sequence[str]:
+        """Give the ids of open and answered turns made before the given time."""
+
+    async def neighbours(self, turn: Turn) -> Neighbours:
+        """Say what the other turns in the turn's conversation mean for it."""
+
+    async def lease(self, *, now: float, until: float, limit: int) -> Sequence[OwedStep]:
+        """Lease due steps whose earlier steps (same turn) are over, oldest due first."""
+
+    async def next_due_at(self) -> float | None:
+        """Say when the next pending step falls due."""
+
+    async def release_leases(self) -> int:
+        """Make every leased step pending again (nobody else holds the journal); give their number."""
+
+    async def tombstones(self, *, now: float) -> Sequence[Tombstone]:
+        """Give the tombstones that have not expired."""
+
+    async def prune(self, *, settled_before: float, now: float, limit: int = 1000) -> int:
+        """Forget settled turns of before that time and expired tombstones, at most `limit` of each; give the number."""
+
+
+class Verdict(StrEnum):
+    """What an admin call came to."""
+
+    DONE = "done"
+    GONE = "gone"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallOutcome:
+    """An admin call's outcome. `error` says in a few words why it failed; `captured` holds what its answer told."""
+
+    verdict: Verdict
+    status: int | None = None
+    error: str | None = None
+    retry_after_s: float | None = None
+    captured: Mapping[str, str] = field(default=NOTHING)
+
+
+class AdminApi(Protocol):
+    """The upstream's admin API."""
+
+    async def call(self, kind: StepKind, turn: Turn, *, idempotency_key: str) -> CallOutcome:
+        """Make a step's call once. Never raises for what the peer does: a failure is an outcome."""
+
+    async def shows(self, captured: Mapping[str, str]) -> bool | None:
+        """Ask (`admin.verify`) whether the upstream shows the conversation; None where it cannot be told."""
+
+
+class LiveExchange(Protocol):
+    """The connections of a turn that is under way in this process."""
+
+    def abort_downstream(self) -> None:
+        """Relay nothing more, and end downstream's connection visibly. Harmless when done twice."""
+
+    def close_upstream(self) -> None:
+        """Close the upstream's connection. Harmless when done twice."""
+
+    def drain_upstream(self) -> None:
+        """Read the upstream's answer on, unseen, within limits; then feed UpstreamLost."""
+
+
+class Clock(Protocol):
+    """Tells the time, in seconds since the epoch."""
+
+    def __call__(self) -> float:
+        """Give the time now."""
