@@ -49,5 +49,9 @@ class JournalUnavailableError(PeerError):
     """The journal could not take a change: disk full, input/output error, closed."""
 
 
+class ForestalledError(SidecarError):
+    """The turn was cancelled before its request came; it must not go upstream (law 6)."""
+
+
 class BugError(SidecarError):
     """Our own mistake: no peer and no operator can cause it."""

@@ -4,17 +4,22 @@
     response.header:NAME  stream.json:/POINTER    cancel.json:/POINTER
 
 `stream.json` looks into each line of NDJSON and the data of each SSE event; `cancel.json` into the answer of the
-admin API's cancel call. A POINTER is RFC 6901's. A value that the source finds is bounded by `usable`.
+admin API's cancel call. A POINTER is RFC 6901's. What a source finds is bounded, and is an answer only if `usable`.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Final
 
+from sidecar.capture.pointer import parse_pointer
+
 VALUE_CHARS_MAX: Final = 512
+FOUND_CHARS_MAX: Final = 16_384
+"""What a pattern is still tried on: more than any header field holds."""
 
 
 class Place(StrEnum):
@@ -31,6 +36,16 @@ class Place(StrEnum):
 
 REQUEST_PLACES: Final = frozenset({Place.REQUEST_HEADER, Place.REQUEST_JSON, Place.REQUEST_PATH, Place.REQUEST_QUERY})
 _JSON_PLACES: Final = frozenset({Place.REQUEST_JSON, Place.STREAM_JSON, Place.CANCEL_JSON})
+_FIELD_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # a token: RFC 9110, 5.6.2
+_NAME_FORMS: Final = MappingProxyType(
+    {
+        Place.REQUEST_HEADER: (_FIELD_NAME, "X-Request-Id"),
+        Place.RESPONSE_HEADER: (_FIELD_NAME, "X-Conversation-Id"),
+        Place.REQUEST_PATH: (re.compile(r"[A-Za-z_][A-Za-z0-9_]*"), "app"),
+        Place.REQUEST_QUERY: (re.compile(r"\S(.*\S)?"), "chat_id"),
+    }
+)
+_NO_IDS: Final = frozenset({"", ".", ".."})
 
 
 class SourceSyntaxError(ValueError):
@@ -39,11 +54,18 @@ class SourceSyntaxError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A place to look at: a header's, path's or query's name, or a JSON pointer; and a pattern with one group."""
+    """A place to look at: a header's, path's or query's name, or a JSON pointer; and a pattern with one group.
+
+    `tokens` are the pointer's. Raises SourceSyntaxError where the name is none that the place can have.
+    """
 
     place: Place
     name: str
     pattern: re.Pattern[str] | None = None
+    tokens: tuple[str, ...] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "tokens", _read_name(self.place, self.name))
 
     def __str__(self) -> str:
         text = f"{self.place}:{self.name}"
@@ -51,7 +73,7 @@ class Source:
 
     def refine(self, value: str | None) -> str | None:
         """Apply the pattern and the bounds to a raw value; None where the source then does not answer."""
-        if value is None:
+        if value is None or len(value) > FOUND_CHARS_MAX:
             return None
         if self.pattern is not None:
             match = self.pattern.search(value)
@@ -60,8 +82,12 @@ class Source:
 
 
 def usable(value: str) -> bool:
-    """Say whether a value may serve as an id: not empty, printable, of a bounded length."""
-    return 0 < len(value) <= VALUE_CHARS_MAX and value.isprintable()
+    """Say whether a value may serve as an id: not blank, printable, of a bounded length, and no dot segment.
+
+    What is printable holds neither a line's end nor a surrogate, so it fits a header and a file; a dot segment would
+    lead a path to another place even when it is percent-encoded (RFC 3986, 5.2.4 and 6.2.2.2).
+    """
+    return 0 < len(value) <= VALUE_CHARS_MAX and value.isprintable() and value.strip() not in _NO_IDS
 
 
 def parse_source(text: str) -> Source:
@@ -75,15 +101,32 @@ def parse_source(text: str) -> Source:
     except ValueError:
         places = ", ".join(Place)
         raise SourceSyntaxError(f"{place_text!r} is no place to look at; use one of {places}") from None
-    if place in _JSON_PLACES and not name.startswith("/"):
-        raise SourceSyntaxError(f"{name!r} is no JSON pointer (RFC 6901); write {place}:/{name}")
     return Source(place, name, _parse_pattern(pattern.strip()) if tilde else None)
+
+
+def _read_name(place: Place, name: str) -> tuple[str, ...]:
+    """Give a pointer's tokens, none for other names. Raises SourceSyntaxError."""
+    if place in _JSON_PLACES:
+        return _read_pointer(place, name)
+    form, example = _NAME_FORMS[place]
+    if not form.fullmatch(name):
+        raise SourceSyntaxError(f"{name!r} cannot be a name there; write for example {place}:{example}")
+    return ()
+
+
+def _read_pointer(place: Place, name: str) -> tuple[str, ...]:
+    if not name.startswith("/"):
+        raise SourceSyntaxError(f"{name!r} is no JSON pointer (RFC 6901); write {place}:/{name.strip()}")
+    try:
+        return parse_pointer(name)
+    except ValueError as error:
+        raise SourceSyntaxError(f"{name!r} is no JSON pointer (RFC 6901): {error}") from None
 
 
 def _parse_pattern(text: str) -> re.Pattern[str]:
     try:
         pattern = re.compile(text)
-    except re.error as error:
+    except (re.error, OverflowError, RecursionError) as error:
         raise SourceSyntaxError(f"{text!r} is no regular expression: {error}") from None
     if pattern.groups != 1:
         raise SourceSyntaxError(f"{text!r} has {pattern.groups} groups; enclose the wanted part in exactly one ( )")

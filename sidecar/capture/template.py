@@ -27,7 +27,10 @@ def names_in(text: str) -> frozenset[str]:
     names = set()
     for token in _TOKEN.finditer(text):
         if token.group() in "{}":
-            raise TemplateSyntaxError(f"a lone {token.group()!r} in {text!r}; write {token.group() * 2!r} for a brace")
+            raise TemplateSyntaxError(
+                f"a lone {token.group()!r} in {text!r}; write {token.group() * 2!r} for a brace; "
+                "a name is of letters, digits and '_'"
+            )
         if token.group(1):
             names.add(token.group(1))
     return frozenset(names)

@@ -147,7 +147,7 @@ class CallOutcome:
     status: int | None = None
     error: str | None = None
     retry_after_s: float | None = None
-    captured: Mapping[str, str] = field(default=NOTHING)
+    captured: Mapping[str, str] = field(default_factory=lambda: NOTHING)
 
 
 class AdminApi(Protocol):

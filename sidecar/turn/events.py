@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from sidecar.turn.state import NOTHING
@@ -46,7 +46,7 @@ class AnswerEnded(Event):
     `captured` holds what only the end can tell: the real id of a conversation that had a temporary one.
     """
 
-    captured: Mapping[str, str] = NOTHING
+    captured: Mapping[str, str] = field(default_factory=lambda: NOTHING)
 
 
 class Delivered(Event):
@@ -92,7 +92,7 @@ class StepDelivered(Event):
     """The upstream said done, or already gone. `captured` holds what its answer told."""
 
     kind: StepKind
-    captured: Mapping[str, str] = NOTHING
+    captured: Mapping[str, str] = field(default_factory=lambda: NOTHING)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -51,7 +51,9 @@ class Outlook(Enum):
     DONE = auto()
     """Every step was delivered."""
     STUCK = auto()
-    """A step is dead, or needs an id that nobody will tell any more."""
+    """A step is dead: the operator may have it tried again."""
+    UNTOLD = auto()
+    """A step needs an id that nobody will tell any more."""
 
 
 _IGN, _ILL = Cell.IGNORED, Cell.ILLEGAL
@@ -69,10 +71,10 @@ _ROWS: Final[Mapping[type[Event], tuple[State | Cell, ...]]] = MappingProxyType(
     DownstreamGone:  (_CANCELLING,  _CANCELLING,    _IGN,             _IGN,             _IGN,            _IGN,            _IGN,          _IGN),          # noqa: E501
     CancelRequested: (_CANCELLING,  _CANCELLING,    _IGN,             _CANCELLING,      _CANCELLING,     _IGN,            _IGN,          _IGN),          # noqa: E501
     UpstreamLost:    (_CANCELLING,  _IGN,           _CANCELLING,      _IGN,             _IGN,            _IGN,            _IGN,          _IGN),          # noqa: E501
-    Expired:         (_CANCELLING,  _CANCELLING,    _IGN,             _IGN,             _IGN,            _IGN,            _IGN,          _IGN),          # noqa: E501
+    Expired:         (_CANCELLING,  _CONFIRMING,    _IGN,             _IGN,             _IGN,            _IGN,            _IGN,          _IGN),          # noqa: E501
     Restarted:       (_CANCELLING,  _CONFIRMING,    _CANCELLING,      _CONFIRMING,      _ILL,            _ILL,            _ILL,          _ILL),          # noqa: E501
-    StepDelivered:   (_ILL,         _ILL,           _CANCELLING,      _CONFIRMING,      _ILL,            _ILL,            _ILL,          _IGN),          # noqa: E501
-    StepDied:        (_ILL,         _ILL,           _CANCELLING,      _CONFIRMING,      _ILL,            _ILL,            _ILL,          _IGN),          # noqa: E501
+    StepDelivered:   (_ILL,         _ILL,           _CANCELLING,      _CONFIRMING,      _IGN,            _IGN,            _ILL,          _IGN),          # noqa: E501
+    StepDied:        (_ILL,         _ILL,           _CANCELLING,      _CONFIRMING,      _IGN,            _IGN,            _ILL,          _IGN),          # noqa: E501
     StepRevived:     (_ILL,         _ILL,           _CANCELLING,      _CONFIRMING,      _IGN,            _IGN,            _ILL,          _CANCELLING),   # noqa: E501
 })
 # fmt: on
@@ -91,6 +93,7 @@ ON_OUTLOOK: Final[Mapping[State, Mapping[Outlook, State]]] = MappingProxyType(
                 Outlook.OWING: State.CANCELLING,
                 Outlook.DONE: State.CANCELLED,
                 Outlook.STUCK: State.UNRESOLVED,
+                Outlook.UNTOLD: State.UNRESOLVED,
             }
         ),
         State.CONFIRMING: MappingProxyType(
@@ -98,6 +101,7 @@ ON_OUTLOOK: Final[Mapping[State, Mapping[Outlook, State]]] = MappingProxyType(
                 Outlook.OWING: State.CONFIRMING,
                 Outlook.DONE: State.COMPLETED,
                 Outlook.STUCK: State.CONFIRMING,
+                Outlook.UNTOLD: State.COMPLETED,
             }
         ),
     }
@@ -132,11 +136,11 @@ def step(turn: Turn, event: Event) -> tuple[Turn, tuple[Effect, ...]]:
 def outlook(turn: Turn) -> Outlook:
     """Say what is still to come for the turn."""
     missing = _missing(turn)
-    if StepState.PENDING in turn.steps.values() or (missing and _may_learn(turn)):
+    if StepState.PENDING in turn.steps.values() or (missing and turn.listening):
         return Outlook.OWING
-    if missing or any(turn.steps[kind] is StepState.DEAD for kind in wanted(turn)):
+    if StepState.DEAD in (turn.steps.get(kind) for kind in wanted(turn)):
         return Outlook.STUCK
-    return Outlook.DONE
+    return Outlook.UNTOLD if missing else Outlook.DONE
 
 
 def wanted(turn: Turn) -> tuple[StepKind, ...]:
@@ -160,52 +164,63 @@ def _absorb(turn: Turn, event: Event) -> Turn:  # noqa: C901, PLR0911, PLR0912  
         case IdsLearned(captured=captured):
             return replace(turn, captured=MappingProxyType({**captured, **turn.captured}))
         case Refused():
-            return replace(turn, begins=False, listening=False)
+            return replace(turn, begins=False, heard=False, listening=False)
         case AnswerEnded(at=at, captured=captured):
-            answered_at = at if turn.state is State.ANSWERED else turn.answered_at
-            ids = MappingProxyType({**turn.captured, **captured})
-            return replace(turn, answered_at=answered_at, captured=ids, listening=False)
+            return _give_way(replace(turn, answered_at=at, listening=False), captured)
         case Delivered(at=at):
             return replace(turn, confirmed_at=at)
         case DownstreamGone(cause=cause) | CancelRequested(cause=cause):
             return replace(turn, cause=cause, confirmed_at=None)
         case UpstreamLost():
             return replace(turn, cause=turn.cause or Cause.UPSTREAM_FAILED, listening=False)
+        case Expired(at=at) | Restarted(at=at) if turn.state is State.CONFIRMING:
+            return replace(turn, confirmed_at=turn.confirmed_at or at, listening=False)
         case Expired():
             return replace(turn, cause=Cause.EXPIRED)
-        case Restarted(at=at) if turn.state is State.CONFIRMING:
-            return replace(turn, confirmed_at=turn.confirmed_at or at, listening=False)
         case Restarted():
             return replace(turn, cause=turn.cause or Cause.RESTARTED, listening=False)
         case StepDelivered(kind=kind, captured=captured):
             ids = MappingProxyType({**captured, **turn.captured})
-            return _with_step(replace(turn, captured=ids), kind, StepState.DELIVERED)
+            return _end_step(replace(turn, captured=ids), kind, StepState.DELIVERED)
         case StepDied(kind=kind):
-            return _with_step(turn, kind, StepState.DEAD)
+            return _end_step(turn, kind, StepState.DEAD)
         case StepRevived(kind=kind):
             return _forget_dead_step(turn, kind)
         case _:
             raise BugError(f"{type(event).__name__} is in the table, but nothing takes in its facts")
 
 
+def _give_way(turn: Turn, captured: Mapping[str, str]) -> Turn:
+    """Let what the answer's end told take the place of what was known; a temporary id is still remembered as such.
+
+    Only in a conversation that this turn began: an existing one keeps the id that the request named.
+    """
+    if not turn.begins:
+        captured = {**captured, **turn.captured}
+    after = replace(turn, captured=MappingProxyType({**turn.captured, **captured}))
+    if turn.temp_id is not None or after.conversation_id == turn.conversation_id:
+        return after
+    return replace(after, temp_id=turn.conversation_id)
+
+
 def _with_step(turn: Turn, kind: StepKind, state: StepState) -> Turn:
     return replace(turn, steps=MappingProxyType({**turn.steps, kind: state}))
 
 
+def _end_step(turn: Turn, kind: StepKind, state: StepState) -> Turn:
+    """Note how a pending step ended. One that had ended before (a clock's jump can lease it twice) stays as it was."""
+    return _with_step(turn, kind, state) if turn.steps.get(kind) is StepState.PENDING else turn
+
+
 def _forget_dead_step(turn: Turn, kind: StepKind) -> Turn:
-    """Forget a dead step, so that it is owed anew."""
-    if turn.steps.get(kind) is not StepState.DEAD:
+    """Forget a dead step that is still wanted, so that it is owed anew."""
+    if turn.steps.get(kind) is not StepState.DEAD or kind not in wanted(turn):
         return turn
     return replace(turn, steps=MappingProxyType({name: state for name, state in turn.steps.items() if name != kind}))
 
 
 def _missing(turn: Turn) -> tuple[StepKind, ...]:
     return tuple(kind for kind in wanted(turn) if kind not in turn.steps)
-
-
-def _may_learn(turn: Turn) -> bool:
-    awaits_cancel = turn.plan.cancel_tells and turn.steps.get(StepKind.CANCEL) is StepState.PENDING
-    return turn.listening or awaits_cancel
 
 
 def _owe(turn: Turn) -> tuple[Turn, tuple[Effect, ...]]:
@@ -215,16 +230,19 @@ def _owe(turn: Turn) -> tuple[Turn, tuple[Effect, ...]]:
         if turn.plan.needs[kind] <= turn.captured.keys():
             turn = _with_step(turn, kind, StepState.PENDING)
             owed.append(Owe(kind))
-        elif _may_learn(turn):
+        elif turn.listening:
             break
     return turn, tuple(owed)
 
 
 def _attend_upstream(before: Turn, after: Turn) -> tuple[Turn, tuple[Effect, ...]]:
-    """End the relay of a cancelled turn at once, and the upstream's answer as soon as it has no more to tell (law 4)."""
+    """End the relay of a cancelled turn at once, and the upstream's answer as soon as it has no more to tell (law 4).
+
+    A late cancel finds the relay over: downstream's connection may by then serve its next request.
+    """
     if after.state is not State.CANCELLING:
         return after, ()
-    entered = before.state is not State.CANCELLING
+    entered = before.state in {State.OPEN, State.ANSWERED}
     abort: tuple[Effect, ...] = (AbortDownstream(),) if entered else ()
     if after.listening and _missing(after):
         return after, (*abort, DrainUpstream()) if entered else ()

@@ -98,10 +98,12 @@ class Turn:
     """One chat message and its answer.
 
     Times are seconds since the epoch. `captured` holds what capture found, by name: always `request_id`, and
-    `conversation_id` once it is known. `temp_id` is the id that the sidecar itself announced in the stream, if it did.
+    `conversation_id` once it is known. `temp_id` is the temporary id under which downstream may know the conversation:
+    the one that the sidecar itself announced, or the one that gave way to the real id at the answer's end.
+    `answered_at` is when the upstream's answer was whole, whether or not downstream was still there.
 
-    `heard` and `listening` are about the connection and are not durable: whether the upstream may have heard of the
-    turn, and whether its answer may still tell ids. A turn that is loaded from the journal was heard and tells nothing
+    `heard` and `listening` are about the connection and are not durable: whether the upstream may have taken the turn
+    up, and whether its answer may still tell ids. A turn that is loaded from the journal was heard and tells nothing
     more.
     """
 

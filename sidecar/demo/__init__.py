@@ -1,0 +1,11 @@
+"""`sidecar demo`: an embedded legacy backend, the same chats with and without the sidecar, and what is left of them."""
+
+from __future__ import annotations
+
+
+def play(once: bool) -> int:
+    """Play the demo, and serve on until Ctrl-C unless `once`. Give the exit code: 0 if all went as promised, else 1."""
+    # The backend alone (tests, `python -m sidecar.demo.backend`) must not bring in the whole sidecar.
+    from sidecar.demo.show import run  # noqa: PLC0415
+
+    return run(once=once)

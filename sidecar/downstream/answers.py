@@ -1,0 +1,61 @@
+"""The sidecar's own short answers on the proxied path: a status and a JSON body that says what happened; pure."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+from sidecar.downstream.headers import head_bytes
+from sidecar.errors import (
+    ForestalledError,
+    JournalUnavailableError,
+    UpstreamProtocolError,
+    UpstreamTimeoutError,
+    UpstreamUnreachableError,
+)
+
+if TYPE_CHECKING:
+    from sidecar.downstream.headers import Field
+    from sidecar.errors import SidecarError
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An answer of our own: its status, a short code for programs, a sentence for people."""
+
+    status: HTTPStatus
+    error: str
+    message: str
+
+
+def answer_for(error: SidecarError) -> Answer:
+    """Say what a failure means downstream."""
+    match error:
+        case ForestalledError():
+            return Answer(HTTPStatus.CONFLICT, "cancelled", "This request was cancelled before it came.")
+        case JournalUnavailableError():
+            return Answer(HTTPStatus.SERVICE_UNAVAILABLE, "journal_unavailable", "The request was not passed on.")
+        case UpstreamTimeoutError():
+            return Answer(HTTPStatus.GATEWAY_TIMEOUT, "upstream_timeout", "The upstream did not answer in time.")
+        case UpstreamUnreachableError():
+            return Answer(HTTPStatus.BAD_GATEWAY, "upstream_unreachable", "The upstream cannot be reached.")
+        case UpstreamProtocolError():
+            return Answer(HTTPStatus.BAD_GATEWAY, "upstream_failed", "The upstream's answer was not usable.")
+        case _:
+            return Answer(HTTPStatus.BAD_REQUEST, "bad_request", "The request could not be read.")
+
+
+def answer_bytes(answer: Answer, *, added: list[Field], close: bool, head_only: bool) -> bytes:
+    """Write an answer; `added` are further fields, `head_only` is for HEAD."""
+    body = json.dumps({"error": answer.error, "message": answer.message}).encode() + b"\n"
+    fields = [
+        (b"Content-Type", b"application/json"),
+        (b"Content-Length", b"%d" % len(body)),
+        *added,
+        *([(b"Connection", b"close")] if close else []),
+    ]
+    status = answer.status
+    head = head_bytes(b"HTTP/1.1 %d %b" % (status, status.phrase.encode()), fields)
+    return head if head_only else head + body

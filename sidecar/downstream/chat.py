@@ -1,0 +1,317 @@
+"""Makes an exchange a turn: journalled first, watched to its end, and undone when downstream left before that.
+
+        request --read--> admit (journal) --> forward --> head --> pieces --> end held --answered--> shown
+                                                                              --acknowledged--> delivered
+
+The end of the answer is not shown before it is durable (law 5): from the terminal frame, or the body's end, on, bytes
+wait for the journal's `answered`. Nothing else on the byte path waits for the journal (law 8).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from sidecar.downstream.announce import Announcement, announcement_for
+from sidecar.downstream.body import Coding, Piece, encode_frame
+from sidecar.downstream.drain import Drain
+from sidecar.downstream.exchange import Exchange
+from sidecar.downstream.headers import Field, with_fields
+from sidecar.downstream.newcomer import REQUEST_ID, read_newcomer
+from sidecar.downstream.scan import AnswerScan
+from sidecar.errors import DownstreamGoneError, ForestalledError, JournalUnavailableError
+from sidecar.turn.events import (
+    AnswerEnded,
+    Delivered,
+    DownstreamGone,
+    Event,
+    Forwarded,
+    IdsLearned,
+    Refused,
+    UpstreamLost,
+)
+from sidecar.turn.state import Cause, State
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from aiohttp import web
+
+    from sidecar.downstream.connection import Connection
+    from sidecar.downstream.edge import Edge
+    from sidecar.downstream.headers import Peer
+    from sidecar.downstream.routes import ChatMatch
+    from sidecar.engine.driver import LiveTurn
+    from sidecar.errors import SidecarError
+    from sidecar.turn.state import Turn
+    from sidecar.upstream.framing import Framing
+    from sidecar.upstream.head import Head
+
+CONVERSATION_ID: Final = b"X-Conversation-Id"
+ERROR_STATUS: Final = 400
+
+
+@dataclass(slots=True)
+class Held:
+    """The answer's end, kept back until `answered` is durable. `by_terminal`: it begins with a terminal frame."""
+
+    pieces: list[Piece]
+    last: bool
+    by_terminal: bool
+
+
+class ChatExchange(Exchange):
+    """An exchange that is a turn: a LiveExchange for the engine, a Handover for the delivery watch."""
+
+    def __init__(
+        self, edge: Edge, connection: Connection, request: web.BaseRequest, peer: Peer, match: ChatMatch
+    ) -> None:
+        super().__init__(edge, connection, request, peer)
+        self._match = match
+        self._live: LiveTurn | None = None
+        self._scan = AnswerScan(match.route)
+        self._announcement: Announcement | None = None
+        self._held: Held | None = None
+        self._handed_over: asyncio.Future[None] | None = None
+        self._drain = Drain(edge.settings.upstream.drain, edge.draining, self._drain_over)
+        self._running = True
+
+    @property
+    def turn(self) -> Turn | None:
+        """The turn as it now is; None before it was let in."""
+        return self._live.turn if self._live else None
+
+    async def run(self) -> bool:
+        """Relay the turn; give whether downstream's connection may serve another request."""
+        try:
+            keep = await super().run()
+            if not keep and self._handed_over is not None and not self._handed_over.done():
+                self._connection.end_writing()
+                await self._handed_over  # a closed connection could no longer be asked what was acknowledged
+            return keep
+        finally:
+            self._running = False
+            self._release()
+
+    # -- before the upstream hears of it ---------------------------------------------------------------------------
+
+    async def _forward(self) -> None:
+        edge = self._edge
+        newcomer = await read_newcomer(self._request, self._match, edge)
+        if self._over.done():
+            return
+        self.tally.request_id = newcomer.turn.request_id
+        await self._let_in(newcomer.turn)
+        if not self._is(State.OPEN):
+            return
+        upstream = await edge.pool.connect(fresh=True)
+        if not self._is(State.OPEN):
+            upstream.abort()
+            return
+        self._feed(Forwarded(at=edge.clock()))
+        self._send(upstream, newcomer.body, with_fields(self._request_fields(), newcomer.added_fields))
+
+    async def _let_in(self, turn: Turn) -> None:
+        """Journal the turn (law 1), unless its cancel came first (law 6); it can now be found and cancelled."""
+        driver = self._edge.driver
+        if self._edge.tombstones.forestall(turn):
+            await driver.record_cancelled(turn)
+            raise ForestalledError(f"turn {turn.id} was cancelled before it came")
+        self._live = driver.admit(turn, self)
+        try:
+            await driver.open(self._live)
+        except JournalUnavailableError:
+            self._live = None
+            raise
+
+    # -- the answer ------------------------------------------------------------------------------------------------
+
+    def head_received(self, head: Head, framing: Framing) -> None:
+        """Learn what the head tells; write it, unless nobody is there to read it."""
+        self._learn(self._scan.head(head, self._turn, terminal=self._is(State.OPEN)))
+        if head.status >= ERROR_STATUS:
+            self._feed(Refused(at=self._edge.clock()))
+        if self._over.done():
+            return
+        self._take_head(head)
+        self._choose_announcement(head)
+        self._choose_coding(framing)
+        self._write_head(framing, added=self._own_fields())
+        if self._announcement is not None and self._turn.temp_id is not None:
+            self._write_frame(self._announcement.first(self._turn.temp_id))
+
+    def body_received(self, data: bytes, framing: Framing, *, last: bool) -> None:
+        """Pass bytes on as they come, but hold back the answer's end until it is durable."""
+        piece = Piece(data, framing.spans)
+        terminal_at = self._scan.piece(piece)
+        self._learn(self._scan.take())
+        if self._over.done():
+            self._drain_piece(piece, last=last)
+        elif self._held is not None:
+            self._held.pieces.append(piece)
+            self._held.last |= last
+        elif self._is(State.OPEN) and (last or terminal_at is not None):
+            self._hold(piece, terminal_at, last=last)
+        else:
+            self._write_piece(piece)
+            if last:
+                self._end_answer()
+
+    def _learn(self, captured: dict[str, str]) -> None:
+        if captured:
+            self._feed(IdsLearned(at=self._edge.clock(), captured=captured))
+
+    def _own_fields(self) -> list[Field]:
+        """Give the ids that the tracked answer carries (M5), as far as they are known by now."""
+        conversation_id = self._live.turn.conversation_id if self._live else None
+        ids = [(REQUEST_ID, self.tally.request_id), (CONVERSATION_ID, conversation_id)]
+        return [(name, value.encode()) for name, value in ids if value is not None]
+
+    # -- the end of the answer -------------------------------------------------------------------------------------
+
+    def _hold(self, piece: Piece, terminal_at: int | None, *, last: bool) -> None:
+        before, end = piece.split(terminal_at or 0)
+        self._write_piece(before)
+        self._held = Held([end], last, by_terminal=terminal_at is not None)
+        if not last:
+            self.downstream_full()
+        self._end_turn_answer().add_done_callback(self._show_end)
+
+    def _end_turn_answer(self) -> asyncio.Future[None]:
+        learned, final = self._scan.end()
+        self._learn(learned)
+        return self._feed(AnswerEnded(at=self._edge.clock(), captured=final))
+
+    def _show_end(self, durable: asyncio.Future[None]) -> None:
+        """Write what was held back, now that `answered` is durable; unless the turn was cancelled meanwhile."""
+        del durable
+        held, self._held = self._held, None
+        if held is None or not self._is(State.ANSWERED) or self._over.done():
+            return
+        if held.by_terminal:
+            self._announce_final()
+        for piece in held.pieces:
+            self._write_piece(piece)
+        if not held.by_terminal:
+            self._announce_final()
+        self._hand_over()
+        if held.last:
+            self._end_answer()
+        elif not self._connection.writing_paused:
+            self.downstream_drained()
+
+    def _hand_over(self) -> None:
+        self._handed_over = self._loop.create_future()
+        self._connection.handovers.add(self)
+        self._edge.delivery.add(self)
+
+    def unacknowledged(self) -> int:
+        """Give the bytes on the connection that downstream has not acknowledged."""
+        return self._connection.unacknowledged()
+
+    def delivered(self) -> None:
+        """Take note: downstream has the whole answer."""
+        self._end_handover(Delivered(at=self._edge.clock()))
+
+    def undelivered(self, cause: Cause) -> None:
+        """Take note: downstream left before it had the whole answer."""
+        self._end_handover(DownstreamGone(at=self._edge.clock(), cause=cause))
+
+    def _end_handover(self, event: Event) -> None:
+        self._connection.handovers.discard(self)
+        if self._handed_over is not None and not self._handed_over.done():
+            self._handed_over.set_result(None)
+        self._feed(event)
+        self._release()
+
+    # -- announcing ------------------------------------------------------------------------------------------------
+
+    def _choose_announcement(self, head: Head) -> None:
+        if self._turn.temp_id is not None and self._is(State.OPEN):
+            self._announcement = announcement_for(head.get(b"content-type"), head.get(b"content-encoding"))
+        if self._announcement is not None:
+            self._coding = Coding.UNTIL_CLOSE if self._speaks_1_0 else Coding.CHUNKED
+
+    def _announce_final(self) -> None:
+        if self._announcement is not None and self._turn.conversation_id is not None:
+            self._write_frame(self._announcement.last(self._turn.conversation_id))
+
+    def _write_frame(self, frame: bytes) -> None:
+        self._connection.write(encode_frame(frame, self._coding))
+
+    def _write_piece(self, piece: Piece) -> None:
+        if self._announcement is not None:
+            self._announcement.note(piece.body)
+        super()._write_piece(piece)
+
+    # -- leaving (LiveExchange) ------------------------------------------------------------------------------------
+
+    def left(self, cause: Cause) -> None:
+        """Take note: downstream is gone. What that means for the upstream, the turn decides."""
+        cause = cause if self._request.content.is_eof() else Cause.UPLOAD_CUT
+        self._note_departure(cause)
+        self._finish(keep=False)
+        if self._live is not None:
+            self._feed(DownstreamGone(at=self._edge.clock(), cause=cause))
+        if not self._drain.active:
+            self.close_upstream()
+        self._connection.abort()
+
+    def abort_downstream(self) -> None:
+        """Relay nothing more; end the connection, unless it is busy with another exchange by now."""
+        if self._turn.cause is not None:
+            self._note_departure(self._turn.cause)
+        self._finish(keep=False)
+        self._held = None
+        if self._connection.occupied_by(self):
+            self._connection.abort()
+
+    def drain_upstream(self) -> None:
+        """Read on, unseen, until the missing ids show (law 4)."""
+        self._drain.begin(self._loop, possible=self._upstream is not None)
+        self.downstream_drained()
+
+    def close_upstream(self) -> None:
+        """Close the upstream's connection; harmless when done twice."""
+        self._drain.end()
+        super().close_upstream()
+        self._release()
+
+    def _drain_piece(self, piece: Piece, *, last: bool) -> None:
+        if last:
+            self._end_turn_answer()
+        else:
+            self._drain.count(len(piece.data))
+
+    def _drain_over(self) -> None:
+        self._feed(UpstreamLost(at=self._edge.clock()))
+        self.close_upstream()
+
+    def _fail(self, error: SidecarError) -> None:
+        """Answer downstream first, then undo: the turn's own abort must find the exchange over."""
+        super()._fail(error)
+        if self._live is None:
+            return
+        at = self._edge.clock()
+        cut = isinstance(error, DownstreamGoneError)
+        self._feed(DownstreamGone(at=at, cause=Cause.UPLOAD_CUT) if cut else UpstreamLost(at=at))
+
+    # -- leaves ----------------------------------------------------------------------------------------------------
+
+    @property
+    def _turn(self) -> Turn:
+        assert self._live is not None
+        return self._live.turn
+
+    def _is(self, state: State) -> bool:
+        return self._turn.state is state
+
+    def _feed(self, event: Event) -> asyncio.Future[None]:
+        assert self._live is not None
+        return self._edge.driver.feed(self._live, event)
+
+    def _release(self) -> None:
+        """Let go of the turn once nothing here can tell more about it."""
+        handing_over = self._handed_over is not None and not self._handed_over.done()
+        if self._live is not None and not self._running and not handing_over and not self._drain.active:
+            self._edge.driver.release(self._live)

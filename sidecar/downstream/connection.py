@@ -1,0 +1,221 @@
+"""What a client holds: its connection, with aiohttp's parser in front and the raw transport behind.
+
+Adds to aiohttp's handler what a relay of streams needs: the client's leaving is told to the exchange at once, back-
+pressure reaches the upstream, a head has to be in by its time, and a client that takes no byte for long is gone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, Protocol
+
+from aiohttp import web
+from aiohttp.web_protocol import RequestHandler
+
+from sidecar.downstream.answers import Answer, answer_bytes
+from sidecar.downstream.sockets import reset_on_close, tune, unacknowledged
+from sidecar.turn.state import Cause
+
+if TYPE_CHECKING:
+    from sidecar.config import Listen
+    from sidecar.downstream.delivery import DeliveryWatch, Handover
+    from sidecar.downstream.watch import DisconnectWatch
+
+HEAD_TIMEOUT = Answer(HTTPStatus.REQUEST_TIMEOUT, "head_timeout", "The request's head did not come in time.")
+
+
+class Occupant(Protocol):
+    """The exchange that a connection is busy with."""
+
+    def left(self, cause: Cause) -> None:
+        """Take note: downstream is gone."""
+
+    def downstream_full(self) -> None:
+        """Send no more for now."""
+
+    def downstream_drained(self) -> None:
+        """Send on."""
+
+
+class Connection(RequestHandler):
+    """One downstream connection; busy with at most one exchange at a time, pipelined requests wait their turn."""
+
+    def __init__(
+        self,
+        manager: web.Server,
+        *,
+        loop: asyncio.AbstractEventLoop,
+        listen: Listen,
+        watch: DisconnectWatch,
+        delivery: DeliveryWatch,
+        **aiohttp_settings: Any,  # noqa: ANN401  (handed through)
+    ) -> None:
+        super().__init__(manager, loop=loop, **aiohttp_settings)
+        self.departed: Cause | None = None
+        self.handovers: set[Handover] = set()
+        self._listen = listen
+        self._watch = watch
+        self._delivery = delivery
+        self._occupant: Occupant | None = None
+        self._number = -1
+        self._wire: asyncio.WriteTransport | None = None
+        self._head_begun = False
+        self._head_timer: asyncio.TimerHandle | None = None
+        self._stall_timer: asyncio.TimerHandle | None = None
+
+    # -- for the exchange ------------------------------------------------------------------------------------------
+
+    def occupy(self, occupant: Occupant) -> None:
+        """Make an exchange the one to be told; its request also proves that earlier answers arrived."""
+        self._occupant = occupant
+        self._cancel_head_timer()
+        for handover in tuple(self.handovers):
+            self._delivery.confirm(handover)
+
+    def vacate(self, occupant: Occupant) -> None:
+        """Let the exchange go."""
+        if self._occupant is occupant:
+            self._occupant = None
+            self._head_begun = False
+
+    def occupied_by(self, occupant: Occupant) -> bool:
+        """Say whether the connection is still busy with that exchange."""
+        return self._occupant is occupant
+
+    def write(self, data: bytes) -> None:
+        """Write bytes, unless downstream is gone."""
+        if self.transport is not None and self.departed is None and data:
+            self.transport.write(data)
+
+    def end_writing(self) -> None:
+        """Say that nothing more will come, so that a body without framing ends; the connection stays to be asked."""
+        if self.transport is not None and self.departed is None and self.transport.can_write_eof():
+            self.transport.write_eof()
+
+    def abort(self) -> None:
+        """End the connection at once; what was not sent yet is dropped."""
+        if self.transport is not None:
+            self.transport.abort()
+            self.force_close()
+
+    def break_off(self, *, framed: bool) -> None:
+        """End the connection so that downstream sees its answer cut short: by missing framing, else by a reset."""
+        if self.transport is not None:
+            if not framed:
+                reset_on_close(self.transport)
+            self.force_close()
+
+    def unacknowledged(self) -> int:
+        """Give the bytes that the client has not acknowledged."""
+        return unacknowledged(self._wire) if self._wire is not None else 0
+
+    # -- from the watch and the loop -------------------------------------------------------------------------------
+
+    def left(self, cause: Cause) -> None:
+        """Take note, once, that downstream is gone."""
+        if self.departed is not None:
+            return
+        self.departed = cause
+        for handover in tuple(self.handovers):
+            self._delivery.left(handover, cause)
+        if self._occupant is not None:
+            self._occupant.left(cause)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin: the socket is set up and watched."""
+        super().connection_made(transport)
+        assert self.transport is not None
+        self._wire = self.transport
+        tune(self.transport, write_timeout_s=self._listen.write_timeout_s)
+        sock = self.transport.get_extra_info("socket")
+        self._number = sock.fileno()
+        self._watch.watch(sock, self.left)
+        self._start_head_timer()
+
+    def data_received(self, data: bytes) -> None:
+        """Take in request bytes."""
+        if self._occupant is None:
+            self._head_begun = True
+            if self._head_timer is None:
+                self._start_head_timer()
+        super().data_received(data)
+
+    def eof_received(self) -> None:
+        """Take note: the client has finished sending. That is a departure (docs: half-close)."""
+        self.left(Cause.CLOSED)
+        super().eof_received()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """End: the descriptor is still valid, and still ours, until here."""
+        self._watch.forget(self._number)
+        self._cancel_head_timer()
+        self._cancel_stall_timer()
+        self.left(Cause.CLOSED if exc is None else _cause_of(exc))
+        super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        """Take note: the client takes less than it is sent."""
+        super().pause_writing()
+        if self._occupant is not None:
+            self._occupant.downstream_full()
+        self._watch_stall(self.unacknowledged())
+
+    def resume_writing(self) -> None:
+        """Take note: the client has caught up."""
+        super().resume_writing()
+        self._cancel_stall_timer()
+        if self._occupant is not None:
+            self._occupant.downstream_drained()
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,  # noqa: ARG002  (aiohttp's signature)
+        message: str | None = None,  # noqa: ARG002  (it may quote the client's bytes)
+    ) -> web.StreamResponse:
+        """Answer what aiohttp could not parse, without a traceback in the log or a word of the parser's."""
+        del request
+        text = '{"error": "bad_request", "message": "The request could not be read."}\n'
+        response = web.Response(status=status, text=text, content_type="application/json")
+        response.force_close()
+        return response
+
+    # -- timers ----------------------------------------------------------------------------------------------------
+
+    def _start_head_timer(self) -> None:
+        self._head_timer = self._loop.call_later(self._listen.head_timeout_s, self._head_late)
+
+    def _cancel_head_timer(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+    def _head_late(self) -> None:
+        self._head_timer = None
+        if self._occupant is None and self.transport is not None:
+            if self._head_begun:
+                self.write(answer_bytes(HEAD_TIMEOUT, added=[], close=True, head_only=False))
+            self.force_close()
+
+    def _watch_stall(self, outstanding: int) -> None:
+        self._stall_timer = self._loop.call_later(self._listen.write_timeout_s, self._check_stall, outstanding)
+
+    def _check_stall(self, before: int) -> None:
+        """Take a client for gone that has acknowledged nothing since the last look."""
+        outstanding = self.unacknowledged()
+        if outstanding < before:
+            self._watch_stall(outstanding)
+        else:
+            self.left(Cause.STALLED)
+            self.abort()
+
+    def _cancel_stall_timer(self) -> None:
+        if self._stall_timer is not None:
+            self._stall_timer.cancel()
+            self._stall_timer = None
+
+
+def _cause_of(error: BaseException) -> Cause:
+    return Cause.VANISHED if isinstance(error, TimeoutError) else Cause.RESET

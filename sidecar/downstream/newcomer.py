@@ -1,0 +1,131 @@
+"""Reads a chat request as far as its turn has to know it, before anyone else hears of it.
+
+The body is held only up to `inspect_bytes_max`. A longer one is relayed as it comes: the ids in it stay unknown, and
+since it might name a conversation, its turn does not count as the beginning of one (law 3).
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+from uuid import uuid4
+
+import structlog
+from aiohttp import ClientError, web
+
+from sidecar.capture.request import RequestView, answers_true, capture_request
+from sidecar.capture.sources import usable
+from sidecar.downstream.headers import Field, field_values
+from sidecar.downstream.routes import query_of
+from sidecar.errors import DownstreamGoneError
+from sidecar.turn.state import Turn
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from aiohttp import StreamReader
+
+    from sidecar.downstream.edge import Edge
+    from sidecar.downstream.routes import ChatMatch, ChatRoute
+
+REQUEST_ID: Final = b"X-Request-Id"
+_TRACEPARENT: Final = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}(-.*)?")
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Newcomer:
+    """A turn that is not let in yet: what of its body has been read, and the fields that its request lacked."""
+
+    turn: Turn
+    body: bytes
+    added_fields: list[Field]
+
+
+async def read_newcomer(request: web.BaseRequest, match: ChatMatch, edge: Edge) -> Newcomer:
+    """Read a chat request. Raises DownstreamGoneError where its body does not come whole."""
+    chat = match.route.chat
+    body, whole = await _read_body(request, chat.inspect_bytes_max)
+    if not whole:
+        log.warning("body_not_inspected", route=chat.path, inspect_bytes_max=chat.inspect_bytes_max)
+    view = RequestView(
+        fields=request.raw_headers,
+        path_values=match.path_values,
+        query=query_of(request.raw_path),
+        body=body if whole else None,
+    )
+    captured = _captured(match, view)
+    now = edge.clock()
+    added = _added_fields(view, captured, now)
+    begins = await _begins(match.route, view, captured, edge)
+    turn = Turn(
+        id=f"{int(now * 1000):012x}{secrets.token_hex(8)}",
+        route=chat.path,
+        principal=edge.principals.of(request.raw_headers, chat.identity),
+        begins=begins,
+        captured=captured,
+        created_at=now,
+        plan=edge.settings.plan(chat),
+        temp_id=f"temp_{uuid4()}" if chat.announce and begins else None,
+        traceparent=_traceparent(view),
+        heard=False,
+    )
+    return Newcomer(turn=turn, body=body, added_fields=added)
+
+
+async def _read_body(request: web.BaseRequest, limit: int) -> tuple[bytes, bool]:
+    """Read the body up to the limit; say whether that is all of it."""
+    if (request.content_length or 0) > limit:
+        return b"", False
+    pieces: list[bytes] = []
+    size = 0
+    while not request.content.at_eof() and size <= limit:
+        piece = await _read_piece(request.content)
+        pieces.append(piece)
+        size += len(piece)
+    return b"".join(pieces), request.content.at_eof() and size <= limit
+
+
+async def _read_piece(content: StreamReader) -> bytes:
+    try:
+        return await content.readany()
+    except (ClientError, OSError, web.RequestPayloadError) as error:
+        raise DownstreamGoneError(f"the request's body did not come whole: {type(error).__name__}") from error
+
+
+def _captured(match: ChatMatch, view: RequestView) -> dict[str, str]:
+    named = {name: value for name, value in match.path_values.items() if usable(value)}
+    return {**named, **capture_request(match.route.sources, view)}
+
+
+def _added_fields(view: RequestView, captured: dict[str, str], now: float) -> list[Field]:
+    """Mint a request id where none came (M4); say what the upstream has to be sent so that it knows the id."""
+    came = field_values(view.fields, REQUEST_ID.lower())
+    if "request_id" not in captured:
+        captured["request_id"] = f"req_{int(now * 1000)}_{secrets.token_hex(5)}"
+    elif came:
+        return []
+    return [(REQUEST_ID, captured["request_id"].encode())]
+
+
+async def _begins(route: ChatRoute, view: RequestView, captured: Mapping[str, str], edge: Edge) -> bool:
+    """Say whether the turn begins a new conversation (M2); where that cannot be told, it does not."""
+    if route.begins is not None:
+        return answers_true(route.begins, view)
+    if route.chat.begins == "always":
+        return True
+    if view.body is None and route.names_conversation_in_json:
+        return False
+    if "conversation_id" not in captured:
+        return True
+    return route.chat.begins == "probe" and await edge.admin.shows(captured) is False
+
+
+def _traceparent(view: RequestView) -> str | None:
+    """Give the request's trace context (W3C Trace Context, 3.2), if it has one that is well formed."""
+    values = field_values(view.fields, b"traceparent")
+    text = values[0].decode("latin-1") if values else ""
+    return text if _TRACEPARENT.fullmatch(text) else None

@@ -1,0 +1,85 @@
+"""Which requests are turns, which are requests to cancel, and which are only relayed; pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sidecar.capture.route import compile_path
+from sidecar.capture.sources import Place, Source, parse_source
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sidecar.capture.route import PathPattern
+    from sidecar.config import Chat
+
+
+@dataclass(frozen=True, slots=True)
+class ChatRoute:
+    """A configured chat endpoint, ready to be matched."""
+
+    chat: Chat
+    pattern: PathPattern
+    sources: Mapping[str, tuple[Source, ...]]
+    begins: Source | None
+    """The request source that says whether a turn begins a conversation, where the config names one."""
+
+    @property
+    def names_conversation_in_json(self) -> bool:
+        """Say whether a request's body may name its conversation."""
+        return any(source.place is Place.REQUEST_JSON for source in self.sources.get("conversation_id", ()))
+
+
+@dataclass(frozen=True, slots=True)
+class ChatMatch:
+    """A request that is a turn."""
+
+    route: ChatRoute
+    path_values: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class CancelMatch:
+    """A request to cancel."""
+
+    chat: Chat
+
+
+class Routes:
+    """The routes in force."""
+
+    def __init__(self, chats: tuple[Chat, ...]) -> None:
+        self._chats = [_route(chat) for chat in chats]
+        self._cancels = [(compile_path(chat.cancel_path), chat) for chat in chats]
+
+    def find(self, method: str, target: str) -> ChatMatch | CancelMatch | None:
+        """Give what the request is, by its method and request target (RFC 9112, 3.2); None: only relayed."""
+        path = path_of(target)
+        for route in self._chats:
+            if method in route.chat.methods and (values := route.pattern.match(path)) is not None:
+                return ChatMatch(route, values)
+        if method == "POST":
+            for pattern, chat in self._cancels:
+                if pattern.match(path) is not None:
+                    return CancelMatch(chat)
+        return None
+
+
+def path_of(target: str) -> str:
+    """Give a request target's path: without query, and without scheme and authority of the absolute form."""
+    path = target.partition("?")[0]
+    scheme, separator, rest = path.partition("://")
+    if separator and scheme.isalnum():
+        return "/" + rest.partition("/")[2]
+    return path
+
+
+def query_of(target: str) -> str:
+    """Give a request target's query, raw; empty where there is none."""
+    return target.partition("?")[2]
+
+
+def _route(chat: Chat) -> ChatRoute:
+    begins = None if chat.begins in {"absent", "always", "probe"} else parse_source(str(chat.begins))
+    return ChatRoute(chat, compile_path(chat.path), dict(chat.capture), begins)

@@ -1,0 +1,226 @@
+"""Feeds events to turns: the machine decides, the journal remembers, the exchange acts.
+
+A turn that is under way in this process is *live*: kept in memory, its events taken in at once, in the order in which
+they happen. Every other turn is loaded, stepped and committed under a lock of its own. Either way the state and what
+it owes are one change, and a change of a live turn is offered to the journal until it is durable (law 2).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from sidecar.engine.keyed_lock import KeyedLock
+from sidecar.engine.ports import Change, Clock, Journal, LiveExchange, StepUpdate
+from sidecar.errors import JournalUnavailableError
+from sidecar.turn.effects import AbortDownstream, CloseUpstream, DrainUpstream, Effect, Owe
+from sidecar.turn.events import CancelRequested
+from sidecar.turn.machine import step
+from sidecar.turn.state import Cause
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from sidecar.turn.events import Event
+    from sidecar.turn.state import StepKind, Turn
+
+RESUBMIT_S: Final = 0.5
+
+log = structlog.get_logger()
+
+
+@dataclass(eq=False, slots=True)
+class LiveTurn:
+    """A turn under way in this process, with the exchange that it is about."""
+
+    turn: Turn
+    exchange: LiveExchange
+    undurable: int = 0
+    released: bool = False
+    keys: set[tuple[str, str, str]] = field(default_factory=set)
+
+
+class Driver:
+    """The only one who steps turns. `on_owed` is called whenever newly owed steps have become durable."""
+
+    def __init__(self, journal: Journal, clock: Clock, *, on_owed: Callable[[], None]) -> None:
+        self._journal = journal
+        self._clock = clock
+        self._on_owed = on_owed
+        self._live: dict[str, LiveTurn] = {}
+        self._index: defaultdict[tuple[str, str, str], set[LiveTurn]] = defaultdict(set)
+        self._locks = KeyedLock()
+        self._emptied = asyncio.Event()
+        self._emptied.set()
+
+    def admit(self, turn: Turn, exchange: LiveExchange) -> LiveTurn:
+        """Make a new turn live: from now on it can be found, and cancelled. It is not durable yet."""
+        live = LiveTurn(turn, exchange)
+        self._live[turn.id] = live
+        self._emptied.clear()
+        self._reindex(live)
+        return live
+
+    async def open(self, live: LiveTurn) -> None:
+        """Journal a turn that was admitted (law 1).
+
+        Raises JournalUnavailableError; the turn is then forgotten, and nothing may go upstream.
+        """
+        try:
+            await self._journal.submit(Change(turn=live.turn, at=live.turn.created_at))
+        except JournalUnavailableError:
+            self._forget(live)
+            raise
+
+    async def record_cancelled(self, turn: Turn) -> None:
+        """Journal a new turn as cancelled, because its cancel came first. Raises JournalUnavailableError."""
+        after, _ = step(turn, CancelRequested(at=turn.created_at, cause=Cause.REQUESTED))
+        await self._journal.submit(Change(turn=after, at=turn.created_at))
+
+    def feed(self, live: LiveTurn, event: Event, update: StepUpdate | None = None) -> asyncio.Future[None]:
+        """Take in an event of a live turn at once; the future is done when what it changed is durable."""
+        before = live.turn
+        live.turn, effects = step(before, event)
+        owed = _owed(effects)
+        self._act(live, effects)
+        if update is None and not owed and _durable(before) == _durable(live.turn):
+            return _done()
+        self._reindex(live)
+        return self._persist(live, owed, update)
+
+    async def apply(self, turn_id: str, event: Event, update: StepUpdate | None = None) -> Turn | None:
+        """Take in an event of any turn; give the turn as it then is, once that is durable; None for an unknown one.
+
+        Raises JournalUnavailableError where a turn that is not live cannot be loaded or committed.
+        """
+        async with self._locks.hold(turn_id):
+            live = self._live.get(turn_id)
+            if live is not None:
+                await self.feed(live, event, update)
+                return live.turn
+            return await self._apply_stored(turn_id, event, update)
+
+    def release(self, live: LiveTurn) -> None:
+        """Let go of a turn whose exchange has nothing more to tell; it stays live until it is durable."""
+        live.released = True
+        if not live.undurable:
+            self._forget(live)
+
+    def live_with(self, principal: str, name: str, value: str) -> Sequence[LiveTurn]:
+        """Give the principal's live turns with that request_id or conversation_id."""
+        return tuple(self._index.get((principal, name, value), ()))
+
+    @property
+    def live(self) -> Iterable[LiveTurn]:
+        """The live turns, as they are now."""
+        return tuple(self._live.values())
+
+    async def wait_until_empty(self) -> None:
+        """Wait until no turn is live."""
+        await self._emptied.wait()
+
+    async def _apply_stored(self, turn_id: str, event: Event, update: StepUpdate | None) -> Turn | None:
+        before = await self._journal.load(turn_id)
+        if before is None:
+            return None
+        after, effects = step(before, event)
+        owed = _owed(effects)
+        if after != before or owed or update:
+            await self._journal.submit(Change(turn=after, owed=owed, update=update, at=event.at))
+        if owed:
+            self._on_owed()
+        return after
+
+    def _act(self, live: LiveTurn, effects: Iterable[Effect]) -> None:
+        for effect in effects:
+            match effect:
+                case AbortDownstream():
+                    live.exchange.abort_downstream()
+                case CloseUpstream():
+                    live.exchange.close_upstream()
+                case DrainUpstream():
+                    live.exchange.drain_upstream()
+                case _:
+                    pass
+
+    def _persist(self, live: LiveTurn, owed: tuple[StepKind, ...], update: StepUpdate | None) -> asyncio.Future[None]:
+        durable = asyncio.get_running_loop().create_future()
+        live.undurable += 1
+        self._submit(live, owed, update, durable)
+        return durable
+
+    def _submit(
+        self,
+        live: LiveTurn,
+        owed: tuple[StepKind, ...],
+        update: StepUpdate | None,
+        durable: asyncio.Future[None],
+    ) -> None:
+        """Submit the turn as it is now: a change that is offered again must not bring back an older state."""
+        change = Change(turn=live.turn, owed=owed, update=update, at=self._clock())
+        committed = self._journal.submit(change)
+        committed.add_done_callback(partial(self._submitted, live, owed, update, durable))
+
+    def _submitted(
+        self,
+        live: LiveTurn,
+        owed: tuple[StepKind, ...],
+        update: StepUpdate | None,
+        durable: asyncio.Future[None],
+        committed: asyncio.Future[None],
+    ) -> None:
+        error = committed.exception()
+        if error is not None:
+            log.error("journal_retry", turn=live.turn.id, error=str(error))
+            loop = asyncio.get_running_loop()
+            loop.call_later(RESUBMIT_S, self._submit, live, owed, update, durable)
+            return
+        live.undurable -= 1
+        if not durable.done():
+            durable.set_result(None)
+        if owed:
+            self._on_owed()
+        if live.released and not live.undurable:
+            self._forget(live)
+
+    def _reindex(self, live: LiveTurn) -> None:
+        turn = live.turn
+        ids = (
+            ("request_id", turn.request_id),
+            ("conversation_id", turn.conversation_id),
+            ("conversation_id", turn.temp_id),
+        )
+        for name, value in ids:
+            key = (turn.principal, name, value or "")
+            if value is not None and key not in live.keys:
+                live.keys.add(key)
+                self._index[key].add(live)
+
+    def _forget(self, live: LiveTurn) -> None:
+        self._live.pop(live.turn.id, None)
+        for key in live.keys:
+            self._index[key].discard(live)
+            if not self._index[key]:
+                del self._index[key]
+        live.keys.clear()
+        if not self._live:
+            self._emptied.set()
+
+
+def _owed(effects: Iterable[Effect]) -> tuple[StepKind, ...]:
+    return tuple(effect.kind for effect in effects if isinstance(effect, Owe))
+
+
+def _durable(turn: Turn) -> Turn:
+    return replace(turn, heard=True, listening=False)
+
+
+def _done() -> asyncio.Future[None]:
+    future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    future.set_result(None)
+    return future

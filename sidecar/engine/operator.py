@@ -1,0 +1,65 @@
+"""What the operator may do from beside a running sidecar: look at turns and the outbox, have dead steps tried again."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from sidecar.turn.events import StepRevived
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sidecar.engine.driver import Driver
+    from sidecar.engine.ports import Clock, StepRow
+    from sidecar.turn.state import State, Turn
+
+
+class OperatorReads(Protocol):
+    """The journal, as the operator reads it; newest first. Raises JournalUnavailableError."""
+
+    async def turns(self, state: State | None = None, limit: int = 50) -> Sequence[Turn]:
+        """Give turns, of one state or of all."""
+
+    async def outbox(self, state: str | None = None, limit: int = 50) -> Sequence[StepRow]:
+        """Give rows of the outbox, of one state or of all."""
+
+    async def step(self, step_id: int) -> StepRow | None:
+        """Give a row of the outbox."""
+
+    async def dead_steps(self) -> Sequence[StepRow]:
+        """Give all dead steps."""
+
+
+class OperatorDesk:
+    """The operator's view and hand."""
+
+    def __init__(self, journal: OperatorReads, driver: Driver, clock: Clock) -> None:
+        self._journal = journal
+        self._driver = driver
+        self._clock = clock
+
+    async def turns(self, state: State | None = None, limit: int = 50) -> Sequence[Turn]:
+        """Give turns, newest first."""
+        return await self._journal.turns(state, limit)
+
+    async def outbox(self, state: str | None = None, limit: int = 50) -> Sequence[StepRow]:
+        """Give rows of the outbox, newest first."""
+        return await self._journal.outbox(state, limit)
+
+    async def retry(self, step_id: int) -> bool:
+        """Have a dead step tried again from its first attempt on; False where there is no such dead step."""
+        row = await self._journal.step(step_id)
+        if row is None or row.state != "dead":
+            return False
+        await self._revive(row)
+        return True
+
+    async def retry_all(self) -> int:
+        """Have every dead step tried again; give their number."""
+        rows = await self._journal.dead_steps()
+        for row in rows:
+            await self._revive(row)
+        return len(rows)
+
+    async def _revive(self, row: StepRow) -> None:
+        await self._driver.apply(row.turn_id, StepRevived(at=self._clock(), kind=row.kind))

@@ -1,0 +1,42 @@
+"""Recovery runs once at boot, before anyone is listened to: every unsettled turn is settled by the laws.
+
+What was answered is confirmed, what was not is cancelled (law 5); what was owed is owed on (law 2).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from sidecar.engine.ports import Change, Clock, Journal
+from sidecar.turn.effects import Owe
+from sidecar.turn.events import Restarted
+from sidecar.turn.machine import step
+
+if TYPE_CHECKING:
+    from sidecar.turn.state import Turn
+
+BATCH: Final = 1000
+
+log = structlog.get_logger()
+
+
+async def recover(journal: Journal, clock: Clock) -> int:
+    """Settle what an earlier run left behind; give the number of turns looked at. Raises JournalUnavailableError."""
+    await journal.release_leases()
+    recovered, after = 0, ""
+    while turns := await journal.unsettled(after=after, limit=BATCH):
+        await asyncio.gather(*(future for turn in turns for future in _restart(journal, turn, clock())))
+        recovered += len(turns)
+        after = turns[-1].id
+    if recovered:
+        log.info("recovered", turns=recovered)
+    return recovered
+
+
+def _restart(journal: Journal, turn: Turn, at: float) -> list[asyncio.Future[None]]:
+    after, effects = step(turn, Restarted(at=at))
+    owed = tuple(effect.kind for effect in effects if isinstance(effect, Owe))
+    return [journal.submit(Change(turn=after, owed=owed, at=at))] if after != turn or owed else []

@@ -1,0 +1,58 @@
+"""One contract for everything that runs in the background: `start`, then `stop`, which may come twice or first."""
+
+from __future__ import annotations
+
+import asyncio
+from abc import ABC, abstractmethod
+from contextlib import suppress
+
+import structlog
+
+from sidecar.errors import PeerError
+
+log = structlog.get_logger()
+
+
+class Service(ABC):
+    """Runs `run` as a task from `start` to `stop`."""
+
+    def __init__(self) -> None:
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin; harmless when it already runs."""
+        if self._task is None:
+            self._task = asyncio.create_task(self.run(), name=type(self).__name__)
+
+    async def stop(self) -> None:
+        """End, and wait for the end; harmless when it never ran, or twice."""
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+
+    @abstractmethod
+    async def run(self) -> None:
+        """Work until cancelled."""
+
+
+class PeriodicService(Service):
+    """Does `run_once` every `interval_s` seconds; a peer's failure is logged and tried again next time."""
+
+    def __init__(self, interval_s: float) -> None:
+        super().__init__()
+        self._interval_s = interval_s
+
+    async def run(self) -> None:
+        """Work for ever."""
+        while True:
+            await asyncio.sleep(self._interval_s)
+            try:
+                await self.run_once()
+            except PeerError as error:
+                log.warning("service_failed", service=type(self).__name__, error=str(error))
+
+    @abstractmethod
+    async def run_once(self) -> int:
+        """Do the work that is there; give the number of things done."""

@@ -1,0 +1,83 @@
+"""What a group of changes comes to: few statements, each run over many rows; pure.
+
+Within one transaction only the last version of a turn is ever seen, so the earlier ones are not written. The outbox
+differs: whether a step is owed *again* hangs on what became of it before, so the changes to one step keep their order.
+They go in waves - the first change to each step, the second to each - because different steps do not touch each other.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+
+from sidecar.journal.rows import owed_values, tombstone_values, turn_values, update_values
+from sidecar.turn.state import StepState
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from sidecar.engine.ports import Change
+    from sidecar.journal.rows import Values
+    from sidecar.turn.state import StepKind
+
+
+class Batch(NamedTuple):
+    """A named query and the rows to run it over."""
+
+    query: str
+    rows: list[Values]
+
+
+_StepKey: TypeAlias = "tuple[str, StepKind]"
+_Wave: TypeAlias = "dict[str, list[Values]]"
+
+
+def batches(changes: Sequence[Change]) -> Iterator[Batch]:
+    """Give what has to be run, in this order, to commit the changes as if one after the other.
+
+    A change that owes steps names its turn. Raises LookupError or ValueError for a change that cannot be written.
+    """
+    turns = {change.turn.id: change.turn for change in changes if change.turn is not None}
+    yield from _batch("put_turn", map(turn_values, turns.values()))
+    for wave in _waves(changes):
+        for query, rows in wave.items():
+            yield Batch(query, rows)
+    yield from _batch("postpone_later_steps", _retried(changes))
+    yield from _batch("put_tombstone", (tombstone_values(change.tombstone) for change in changes if change.tombstone))
+
+
+def _batch(query: str, rows: Iterable[Values]) -> Iterator[Batch]:
+    listed = list(rows)
+    if listed:
+        yield Batch(query, listed)
+
+
+def _waves(changes: Sequence[Change]) -> list[_Wave]:
+    """Sort the changes to steps, by query: each wave has at most one for each step."""
+    waves: list[_Wave] = []
+    seen: defaultdict[_StepKey, int] = defaultdict(int)
+    for change in changes:
+        for key, query, row in _step_changes(change):
+            if seen[key] == len(waves):
+                waves.append({})
+            waves[seen[key]].setdefault(query, []).append(row)
+            seen[key] += 1
+    return waves
+
+
+def _step_changes(change: Change) -> Iterator[tuple[_StepKey, str, Values]]:
+    if (update := change.update) is not None:
+        yield (update.turn_id, update.kind), "update_step", update_values(update, change.at)
+    if change.owed and change.turn is None:
+        raise ValueError("a change owes steps and names no turn")
+    for kind in change.owed:
+        turn_id = change.turn.id if change.turn else ""
+        yield (turn_id, kind), "owe_step", owed_values(turn_id, kind, change.at)
+
+
+def _retried(changes: Sequence[Change]) -> Iterator[Values]:
+    """Give the steps that wait for another attempt after all of the changes."""
+    last = {(change.update.turn_id, change.update.kind): change for change in changes if change.update}
+    for change in last.values():
+        if change.update and change.update.state is StepState.PENDING:
+            yield update_values(change.update, change.at)

@@ -1,0 +1,96 @@
+"""Connections to the file: one that writes, a transaction at a time, and one that only reads and waits for no writer.
+
+Here, and only here, the library's exceptions become JournalUnavailableError - except inside a transaction, where the
+group commit has to tell a bad row from a full disk.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from contextlib import asynccontextmanager, contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import aiosqlite
+
+from sidecar.errors import JournalUnavailableError
+from sidecar.journal.queries import QUERIES
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+    from sidecar.journal.rows import Values
+
+BUSY_TIMEOUT_S: Final = 5.0
+_SETTINGS: Final = (
+    "PRAGMA foreign_keys = ON",
+    "PRAGMA synchronous = FULL",  # a commit is on the disk, not only with the kernel
+    "PRAGMA journal_size_limit = 67108864",  # a log that once grew gives its space back
+)
+
+
+@asynccontextmanager
+async def connected(path: str) -> AsyncIterator[aiosqlite.Connection]:
+    """Connect to an existing file; the connection and its thread end with the context."""
+    connection = await aiosqlite.connect(_uri(path), uri=True, isolation_level=None, timeout=BUSY_TIMEOUT_S)
+    try:
+        connection.row_factory = sqlite3.Row
+        for setting in _SETTINGS:
+            await connection.execute(setting)
+        yield connection
+    finally:
+        await connection.close()
+
+
+def _uri(path: str) -> str:
+    # mode=rw: a file that is not there is an error, not made.
+    return f"{Path(path).absolute().as_uri()}?mode=rw"
+
+
+@contextmanager
+def faults_told(path: str) -> Iterator[None]:
+    """Turn what the library raises into JournalUnavailableError. It says ValueError of a connection that is closed."""
+    try:
+        yield
+    except (sqlite3.Error, ValueError) as error:
+        raise JournalUnavailableError(f"the journal {path} is not available: {error}") from error
+
+
+class Reader:
+    """The connection that reads. Every statement sees what was committed before it."""
+
+    def __init__(self, connection: aiosqlite.Connection, path: str) -> None:
+        self._connection = connection
+        self._path = path
+
+    async def rows(self, query: str, values: Values) -> list[sqlite3.Row]:
+        """Run a named query. Raises JournalUnavailableError."""
+        with faults_told(self._path):
+            return list(await self._connection.execute_fetchall(QUERIES[query], values))
+
+
+class Writer:
+    """The connection that writes, for one transaction at a time."""
+
+    def __init__(self, connection: aiosqlite.Connection) -> None:
+        self._connection = connection
+        self._lock = asyncio.Lock()
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[aiosqlite.Connection]:
+        """Commit what is done within the context, or nothing of it. Raises what the library raises."""
+        async with self._lock:
+            try:
+                await self._connection.execute("BEGIN IMMEDIATE")
+                yield self._connection
+                await self._connection.commit()
+            except BaseException:
+                await self._roll_back()
+                raise
+
+    async def _roll_back(self) -> None:
+        # Whoever is cancelled while waiting leaves a statement queued; this comes after it in the same queue, and
+        # is queued before the lock is free again. Nothing happens where SQLite itself has already rolled back.
+        with suppress(sqlite3.Error, ValueError):
+            await self._connection.rollback()

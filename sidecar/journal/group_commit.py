@@ -1,0 +1,126 @@
+"""The one writer of changes: it commits all that is waiting in one transaction, then tells everyone at once.
+
+While one transaction is being made durable, the next group gathers by itself; the busier, the larger the groups and
+the cheaper each change. A change that cannot be written (our bug, not the disk's) takes none of its group with it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from sidecar.errors import JournalUnavailableError
+from sidecar.journal.batch import batches
+from sidecar.journal.queries import QUERIES
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sidecar.engine.ports import Change
+    from sidecar.journal.connection import Writer
+
+GROUP_MAX: Final = 1000
+"""Changes in one transaction: it bounds how long a lease has to wait for its turn."""
+PENDING_MAX: Final = 100_000
+"""Changes that may wait; where the disk no longer answers, memory must not fill up."""
+
+_REJECTIONS: Final = (
+    sqlite3.IntegrityError,
+    sqlite3.DataError,
+    sqlite3.InterfaceError,
+    sqlite3.ProgrammingError,
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    TypeError,
+    ValueError,
+)
+"""What is wrong with a change itself; any other sqlite3.Error is about the file and concerns the whole group."""
+
+
+class _Pending(NamedTuple):
+    change: Change
+    durable: asyncio.Future[None]
+
+
+class GroupCommit:
+    """Takes changes at any time, commits them in their order. `start` it once, `close` it once or more."""
+
+    def __init__(self, writer: Writer, path: str) -> None:
+        self._writer = writer
+        self._path = path
+        self._pending: list[_Pending] = []
+        self._wake = asyncio.Event()
+        self._closed = False
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin to write."""
+        self._task = asyncio.get_running_loop().create_task(self._run(), name="journal group commit")
+
+    def submit(self, change: Change) -> asyncio.Future[None]:
+        """Queue a change. Who no longer waits for the future does not take the change back."""
+        durable: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        if self._closed or len(self._pending) >= PENDING_MAX:
+            reason = "is closed" if self._closed else f"is behind by {PENDING_MAX} changes"
+            durable.set_exception(JournalUnavailableError(f"the journal {self._path} {reason}"))
+        else:
+            self._pending.append(_Pending(change, durable))
+            self._wake.set()
+        return durable
+
+    async def close(self) -> None:
+        """Write what is pending, then take nothing more."""
+        self._closed = True
+        self._wake.set()
+        if self._task is not None:
+            await self._task
+
+    async def _run(self) -> None:
+        group: list[_Pending] = []
+        try:
+            while self._pending or not self._closed:
+                await self._wake.wait()
+                self._wake.clear()
+                while self._pending:
+                    group, self._pending = self._pending[:GROUP_MAX], self._pending[GROUP_MAX:]
+                    await self._commit(group)
+        finally:
+            # Reached with someone still waiting only when the task is cancelled.
+            self._closed = True
+            self._fail([*group, *self._pending], "was closed before the change was durable")
+
+    async def _commit(self, group: Sequence[_Pending]) -> None:
+        try:
+            await self._write([pending.change for pending in group])
+        except _REJECTIONS as error:
+            await self._isolate(group, error)
+        except sqlite3.Error as error:
+            self._fail(group, f"could not take the change: {error}", error)
+        else:
+            for _, durable in group:
+                if not durable.done():
+                    durable.set_result(None)
+
+    async def _write(self, changes: Sequence[Change]) -> None:
+        work = list(batches(changes))
+        async with self._writer.transaction() as connection:
+            for query, rows in work:
+                await connection.executemany(QUERIES[query], rows)
+
+    async def _isolate(self, group: Sequence[_Pending], error: Exception) -> None:
+        """Commit the halves each for itself, in their order, until the bad change stands alone."""
+        if len(group) == 1:
+            self._fail(group, f"rejected a change: {error!r}", error)
+            return
+        middle = len(group) // 2
+        await self._commit(group[:middle])
+        await self._commit(group[middle:])
+
+    def _fail(self, group: Sequence[_Pending], what: str, cause: Exception | None = None) -> None:
+        for _, durable in group:
+            if not durable.done():
+                error = JournalUnavailableError(f"the journal {self._path} {what}")
+                error.__cause__ = cause
+                durable.set_exception(error)

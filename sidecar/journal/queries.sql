@@ -1,0 +1,186 @@
+-- Every statement on the journal's data. A line `-- name --` opens one; the comment below it says what it is for.
+-- INDEXED BY (or a + before a column) stands where the planner, which knows no sizes, would choose a longer way.
+
+-- put_turn --
+-- Write a turn as it now is. Who and when it was does not change any more once it is there.
+INSERT INTO turns (
+  id, route, principal, request_id, conversation_id, temp_id, captured, begins, state, cause,
+  created_at, answered_at, confirmed_at, settled_at, traceparent
+)
+VALUES (
+  :id, :route, :principal, :request_id, :conversation_id, :temp_id, :captured, :begins, :state, :cause,
+  :created_at, :answered_at, :confirmed_at, :settled_at, :traceparent
+)
+ON CONFLICT (id) DO UPDATE SET
+  conversation_id = excluded.conversation_id,
+  temp_id = excluded.temp_id,
+  captured = excluded.captured,
+  begins = excluded.begins,
+  state = excluded.state,
+  cause = excluded.cause,
+  answered_at = excluded.answered_at,
+  confirmed_at = excluded.confirmed_at,
+  settled_at = excluded.settled_at;
+
+-- owe_step --
+-- A step is owed from now on, or again if it was dead. The idempotency key stays what it was.
+INSERT INTO outbox (turn_id, kind, rank, state, attempts, due_at, idempotency_key, created_at)
+VALUES (:turn_id, :kind, :rank, 'pending', 0, :at, :idempotency_key, :at)
+ON CONFLICT (turn_id, kind) DO UPDATE SET
+  state = 'pending', attempts = 0, due_at = excluded.due_at, error = NULL
+WHERE state = 'dead';
+
+-- update_step --
+-- An attempt's result. It ends the lease.
+UPDATE outbox SET
+  state = :state,
+  attempts = :attempts,
+  due_at = :due_at,
+  lease_until = NULL,
+  delivered_at = CASE WHEN :state = 'delivered' THEN :at END,
+  error = :error
+WHERE turn_id = :turn_id AND kind = :kind;
+
+-- postpone_later_steps --
+-- A step that waits holds up those after it: they must not stand first in the order of due times meanwhile.
+UPDATE outbox SET due_at = :due_at
+WHERE turn_id = :turn_id AND rank > :rank AND +state = 'pending' AND due_at < :due_at;
+
+-- put_tombstone --
+-- Remember a cancel that came first; a second one may only lengthen it.
+INSERT INTO tombstones (principal, name, value, expires_at)
+VALUES (:principal, :name, :value, :expires_at)
+ON CONFLICT (principal, name, value) DO UPDATE SET expires_at = max(expires_at, excluded.expires_at);
+
+-- load_turn --
+-- A turn by its id.
+SELECT * FROM turns_with_steps WHERE id = :id;
+
+-- find_turns --
+-- A principal's turns by any of the ids that downstream knows, newest first. A missing id (NULL) finds nothing.
+SELECT * FROM turns_with_steps
+WHERE id IN (
+  SELECT id FROM turns WHERE request_id = :request_id AND principal = :principal
+  UNION ALL
+  SELECT id FROM (
+    SELECT id FROM turns WHERE conversation_id = :conversation_id AND principal = :principal
+    ORDER BY created_at DESC, id DESC LIMIT :limit
+  )
+  UNION ALL
+  SELECT id FROM (
+    SELECT id FROM turns WHERE temp_id = :conversation_id AND principal = :principal
+    ORDER BY created_at DESC, id DESC LIMIT :limit
+  )
+)
+ORDER BY created_at DESC, id DESC
+LIMIT :limit;
+
+-- unsettled_turns --
+-- For recovery, page by page.
+SELECT * FROM turns_with_steps
+WHERE id IN (
+  SELECT id FROM turns INDEXED BY turns_unsettled
+  WHERE state IN ('open', 'answered', 'cancelling', 'confirming') AND id > :after
+  ORDER BY id
+  LIMIT :limit
+)
+ORDER BY id;
+
+-- overdue_turns --
+-- For the sweeper, oldest first.
+SELECT id FROM turns
+WHERE state IN ('open', 'answered') AND created_at < :created_before
+ORDER BY created_at
+LIMIT :limit;
+
+-- neighbours --
+-- What the other turns of a conversation mean for rolling it back (law 3).
+SELECT
+  EXISTS (
+    SELECT 1 FROM turns
+    WHERE conversation_id = :conversation_id AND id <> :id AND state IN ('confirming', 'completed')
+  ) AS confirmed,
+  EXISTS (
+    SELECT 1 FROM turns
+    WHERE conversation_id = :conversation_id AND id <> :id AND state IN ('open', 'answered')
+  ) AS unsettled;
+
+-- due_steps --
+-- What may be leased now, oldest due first. The rules stand before the limit: what waits hides nothing behind it.
+SELECT step.id AS step_id, step.kind AS step_kind, step.attempts, step.idempotency_key, turn.*
+FROM (
+  SELECT id, turn_id, kind, attempts, idempotency_key, due_at FROM free_steps
+  WHERE due_at <= :now AND (state = 'pending' OR lease_until <= :now)
+  ORDER BY due_at, id
+  LIMIT :limit
+) AS step
+JOIN turns_with_steps AS turn ON turn.id = step.turn_id
+ORDER BY step.due_at, step.id;
+
+-- lease_step --
+-- Hand a step to a worker until the lease is over.
+UPDATE outbox SET state = 'leased', lease_until = :until WHERE id = :id;
+
+-- next_due --
+-- When lease has something to give next: a free step falls due, or a lease is over.
+SELECT min(at) AS at FROM (
+  SELECT at FROM (SELECT due_at AS at FROM free_steps WHERE +state = 'pending' ORDER BY due_at LIMIT 1)
+  UNION ALL
+  SELECT step.lease_until AS at FROM outbox AS leased JOIN free_steps AS step ON step.id = leased.id
+  WHERE leased.state = 'leased'
+);
+
+-- release_leases --
+-- For boot: nobody works on a step any more.
+UPDATE outbox SET state = 'pending', lease_until = NULL WHERE state = 'leased';
+
+-- live_tombstones --
+-- What has not expired.
+SELECT principal, name, value, expires_at FROM tombstones WHERE expires_at > :now ORDER BY expires_at;
+
+-- prune_turns --
+-- Forget what was settled long ago, its steps too; but nothing that the operator may still have to see to.
+DELETE FROM turns WHERE id IN (
+  SELECT id FROM turns INDEXED BY turns_prunable
+  WHERE state IN ('completed', 'cancelled', 'refused')
+    AND settled_at < :settled_before
+    AND NOT EXISTS (SELECT 1 FROM outbox WHERE turn_id = turns.id AND outbox.state <> 'delivered')
+  ORDER BY settled_at
+  LIMIT :limit
+);
+
+-- prune_tombstones --
+-- Forget expired ones.
+DELETE FROM tombstones WHERE (principal, name, value) IN (
+  SELECT principal, name, value FROM tombstones WHERE expires_at <= :now ORDER BY expires_at LIMIT :limit
+);
+
+-- newest_turns --
+-- For the operator.
+SELECT * FROM turns_with_steps ORDER BY created_at DESC, id DESC LIMIT :limit;
+
+-- newest_turns_in_state --
+-- For the operator.
+SELECT * FROM turns_with_steps WHERE state = :state ORDER BY created_at DESC, id DESC LIMIT :limit;
+
+-- newest_steps --
+-- For the operator. Ids begin at 1.
+SELECT id, turn_id, kind, state, attempts, due_at, created_at, error
+FROM outbox WHERE id > 0 ORDER BY id DESC LIMIT :limit;
+
+-- newest_steps_in_state --
+-- For the operator.
+SELECT id, turn_id, kind, state, attempts, due_at, created_at, error
+FROM outbox WHERE state = :state ORDER BY id DESC LIMIT :limit;
+
+-- load_step --
+-- For the operator: a step by its id.
+SELECT id, turn_id, kind, state, attempts, due_at, created_at, error FROM outbox WHERE id = :id;
+
+-- found_meta --
+-- What is settled when the journal is made, and kept.
+INSERT INTO meta (key, value) VALUES (:key, :value) ON CONFLICT (key) DO NOTHING;
+
+-- read_meta --
+-- A value that was settled when the journal was made.
+SELECT value FROM meta WHERE key = :key;

@@ -1,0 +1,169 @@
+"""Turns, steps and tombstones to rows and back; pure.
+
+A row may have been edited by hand: a word in it that we do not know is told as such, never guessed at.
+"""
+
+from __future__ import annotations
+
+import json
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
+
+from sidecar.engine.ports import OwedStep, StepRow, Tombstone
+from sidecar.errors import JournalUnavailableError
+from sidecar.turn.state import Cause, Plan, State, StepKind, StepState, Turn
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Callable, Mapping
+    from enum import StrEnum
+
+    from sidecar.engine.ports import StepUpdate
+
+Values: TypeAlias = "Mapping[str, str | float | bytes | None]"
+Member = TypeVar("Member", bound="StrEnum")
+
+RANK: Final[Mapping[StepKind, int]] = MappingProxyType({kind: rank for rank, kind in enumerate(StepKind)})
+_WITH_COLUMN: Final = ("request_id", "conversation_id")
+_LEASED: Final = "leased"
+_JSON: Final = json.JSONEncoder(separators=(",", ":"))
+
+
+def turn_values(turn: Turn) -> Values:
+    """Give a turn's columns. Its steps stand in the outbox, its plan in the configuration."""
+    others = {name: value for name, value in turn.captured.items() if name not in _WITH_COLUMN}
+    return {
+        "id": turn.id,
+        "route": turn.route,
+        "principal": turn.principal,
+        "request_id": turn.request_id,
+        "conversation_id": turn.conversation_id,
+        "temp_id": turn.temp_id,
+        "captured": _JSON.encode(others),
+        "begins": turn.begins,
+        "state": turn.state,
+        "cause": turn.cause,
+        "created_at": turn.created_at,
+        "answered_at": turn.answered_at,
+        "confirmed_at": turn.confirmed_at,
+        "settled_at": turn.settled_at,
+        "traceparent": turn.traceparent,
+    }
+
+
+def owed_values(turn_id: str, kind: StepKind, at: float) -> Values:
+    """Give the columns of a step that is owed from `at` on."""
+    return {
+        "turn_id": turn_id,
+        "kind": kind,
+        "rank": RANK[kind],
+        "at": at,
+        "idempotency_key": f"{turn_id}:{kind}",
+    }
+
+
+def update_values(update: StepUpdate, at: float) -> Values:
+    """Give the columns that an attempt's result changes."""
+    return {
+        "turn_id": update.turn_id,
+        "kind": update.kind,
+        "rank": RANK[update.kind],
+        "state": update.state,
+        "attempts": update.attempts,
+        "due_at": update.due_at,
+        "error": update.error,
+        "at": at,
+    }
+
+
+def tombstone_values(tombstone: Tombstone) -> Values:
+    """Give a tombstone's columns."""
+    return {
+        "principal": tombstone.principal,
+        "name": tombstone.name,
+        "value": tombstone.value,
+        "expires_at": tombstone.expires_at,
+    }
+
+
+def read_turn(row: sqlite3.Row, plan_of: Callable[[str], Plan]) -> Turn:
+    """Make the turn of a row of `turns_with_steps`. Raises JournalUnavailableError for what cannot be understood."""
+    where = f"turn {row['id']!r}"
+    known = {name: row[name] for name in _WITH_COLUMN if row[name] is not None}
+    return Turn(
+        id=row["id"],
+        route=row["route"],
+        principal=row["principal"],
+        begins=bool(row["begins"]),
+        captured=MappingProxyType({**_read_captured(row["captured"], where), **known}),
+        created_at=row["created_at"],
+        plan=plan_of(row["route"]),
+        temp_id=row["temp_id"],
+        traceparent=row["traceparent"],
+        state=_member(State, row["state"], where),
+        cause=None if row["cause"] is None else _member(Cause, row["cause"], where),
+        answered_at=row["answered_at"],
+        confirmed_at=row["confirmed_at"],
+        settled_at=row["settled_at"],
+        steps=_read_steps(row["steps"], where),
+    )
+
+
+def read_owed_step(row: sqlite3.Row, plan_of: Callable[[str], Plan]) -> OwedStep:
+    """Make the owed step of a row of `due_steps`. Raises JournalUnavailableError."""
+    return OwedStep(
+        id=row["step_id"],
+        turn=read_turn(row, plan_of),
+        kind=_member(StepKind, row["step_kind"], f"step {row['step_id']}"),
+        attempts=row["attempts"],
+        idempotency_key=row["idempotency_key"],
+    )
+
+
+def read_step_row(row: sqlite3.Row) -> StepRow:
+    """Make the operator's view of a row of the outbox. Raises JournalUnavailableError."""
+    return StepRow(
+        id=row["id"],
+        turn_id=row["turn_id"],
+        kind=_member(StepKind, row["kind"], f"step {row['id']}"),
+        state=row["state"],
+        attempts=row["attempts"],
+        due_at=row["due_at"],
+        created_at=row["created_at"],
+        error=row["error"],
+    )
+
+
+def read_tombstone(row: sqlite3.Row) -> Tombstone:
+    """Make the tombstone of a row."""
+    return Tombstone(principal=row["principal"], name=row["name"], value=row["value"], expires_at=row["expires_at"])
+
+
+def _read_steps(text: str | None, where: str) -> Mapping[StepKind, StepState]:
+    """Read `kind=state,kind=state`. To the core a leased step is a pending one."""
+    pairs = (pair.partition("=") for pair in (text or "").split(",") if pair)
+    steps = {
+        _member(StepKind, kind, where): (StepState.PENDING if state == _LEASED else _member(StepState, state, where))
+        for kind, _, state in pairs
+    }
+    return MappingProxyType(steps)
+
+
+def _read_captured(text: str, where: str) -> Mapping[str, str]:
+    try:
+        values = json.loads(text)
+    except ValueError:
+        values = None
+    if not isinstance(values, dict) or not all(isinstance(value, str) for value in values.values()):
+        raise JournalUnavailableError(f"the journal cannot be read: captured values of {where} are no JSON of strings")
+    return values
+
+
+def _member(words: type[Member], text: str, where: str) -> Member:
+    try:
+        return words(text)
+    except ValueError:
+        known = ", ".join(words)
+        raise JournalUnavailableError(
+            f"the journal cannot be read: {text!r} in {where} is no {words.__name__} ({known}); was it edited by hand?"
+        ) from None

@@ -1,0 +1,186 @@
+"""The journal as the engine knows it (`sidecar.engine.ports.Journal`), and as the operator reads it.
+
+Changes go through the group commit; leases and pruning are transactions of their own on the same connection; all else
+reads on a second connection, which no writer holds up.
+"""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING
+
+from sidecar.engine.ports import Neighbours
+from sidecar.journal.connection import Reader, Writer, connected, faults_told
+from sidecar.journal.group_commit import GroupCommit
+from sidecar.journal.lock import OwnerLock
+from sidecar.journal.queries import QUERIES
+from sidecar.journal.rows import read_owed_step, read_step_row, read_tombstone, read_turn
+from sidecar.journal.schema import attach, make_file, prepare, refusals, require_file
+
+if TYPE_CHECKING:
+    import asyncio
+    import sqlite3
+    from collections.abc import Callable, Sequence
+
+    import aiosqlite
+
+    from sidecar.engine.ports import Change, Clock, OwedStep, StepRow, Tombstone
+    from sidecar.turn.state import Plan, State, Turn
+
+
+class SqliteJournal:
+    """A journal in a SQLite file. Made by `open`; must be closed, or its threads keep the process alive.
+
+    Every coroutine but `open` raises JournalUnavailableError where the database cannot be read or written.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        *,
+        reading: aiosqlite.Connection,
+        writing: aiosqlite.Connection,
+        principal_key: bytes,
+        plan_of: Callable[[str], Plan],
+        resources: AsyncExitStack,
+    ) -> None:
+        self.principal_key = principal_key
+        """The secret that makes principals of identity headers: 32 random bytes, kept for the journal's life."""
+        self._path = path
+        self._plan_of = plan_of
+        self._reader = Reader(reading, path)
+        self._writer = Writer(writing)
+        self._group_commit = GroupCommit(self._writer, path)
+        self._group_commit.start()
+        self._resources = resources
+
+    @classmethod
+    async def open(cls, path: str, *, plan_of: Callable[[str], Plan], clock: Clock, own: bool = True) -> SqliteJournal:
+        """Open the file, or raise JournalRefusedError and leave it as it is.
+
+        `own=True` is the sidecar: it alone may, it makes the file and brings it up to date. `own=False` is the
+        operator beside a running sidecar: the file must be there, and of this version. `plan_of` gives a route's plan.
+        """
+        async with AsyncExitStack() as resources:
+            if own:
+                resources.callback(OwnerLock.take(path).release)
+                make_file(path)
+            else:
+                require_file(path)
+            with refusals(path):
+                writing = await resources.enter_async_context(connected(path))
+                key = await (prepare(writing, path, clock) if own else attach(writing, path))
+                reading = await resources.enter_async_context(connected(path))
+                await reading.execute("PRAGMA query_only = ON")
+            return cls(
+                path,
+                reading=reading,
+                writing=writing,
+                principal_key=key,
+                plan_of=plan_of,
+                resources=resources.pop_all(),
+            )
+
+    async def close(self) -> None:
+        """Make durable what is pending, then let go of the file. Harmless when done twice."""
+        try:
+            await self._group_commit.close()
+        finally:
+            await self._resources.aclose()
+
+    def submit(self, change: Change) -> asyncio.Future[None]:
+        """Queue a change; the future is done once it is durable, or fails with JournalUnavailableError."""
+        return self._group_commit.submit(change)
+
+    async def load(self, turn_id: str) -> Turn | None:
+        """Give a turn with its steps."""
+        rows = await self._reader.rows("load_turn", {"id": turn_id})
+        return self._turns(rows)[0] if rows else None
+
+    async def find(
+        self, principal: str, *, request_id: str | None = None, conversation_id: str | None = None, limit: int = 10
+    ) -> list[Turn]:
+        """Give a principal's turns with that request id or conversation id (temp ids too), newest first."""
+        ids = {"request_id": request_id, "conversation_id": conversation_id}
+        return self._turns(await self._reader.rows("find_turns", {"principal": principal, **ids, "limit": limit}))
+
+    async def unsettled(self, *, after: str = "", limit: int = 1000) -> list[Turn]:
+        """Give turns that are not settled and whose id is greater than `after`, in the order of their ids."""
+        return self._turns(await self._reader.rows("unsettled_turns", {"after": after, "limit": limit}))
+
+    async def overdue(self, *, created_before: float, limit: int = 1000) -> list[str]:
+        """Give the ids of open and answered turns made before the given time, oldest first."""
+        rows = await self._reader.rows("overdue_turns", {"created_before": created_before, "limit": limit})
+        return [row["id"] for row in rows]
+
+    async def neighbours(self, turn: Turn) -> Neighbours:
+        """Say what the other turns in the turn's conversation mean for it; nothing where its id is not known."""
+        rows = await self._reader.rows("neighbours", {"id": turn.id, "conversation_id": turn.conversation_id})
+        return Neighbours(confirmed=bool(rows[0]["confirmed"]), unsettled=bool(rows[0]["unsettled"]))
+
+    async def lease(self, *, now: float, until: float, limit: int) -> list[OwedStep]:
+        """Lease due steps, oldest due first: pending ones, and those whose lease is over.
+
+        A step waits for the earlier ones of its turn, and a rollback for the turns that are under way in its
+        conversation (law 3); neither takes up room in the limit.
+        """
+        with faults_told(self._path):
+            async with self._writer.transaction() as connection:
+                rows = await connection.execute_fetchall(QUERIES["due_steps"], {"now": now, "limit": limit})
+                steps = [read_owed_step(row, self._plan_of) for row in rows]
+                await connection.executemany(QUERIES["lease_step"], [{"id": step.id, "until": until} for step in steps])
+        return steps
+
+    async def next_due_at(self) -> float | None:
+        """Say when `lease` next has something to give, as things stand: a step that waits for others is not counted."""
+        rows = await self._reader.rows("next_due", {})
+        at: float | None = rows[0]["at"]
+        return at
+
+    async def release_leases(self) -> int:
+        """Make every leased step pending again (nobody else holds the journal); give their number."""
+        return await self._change("release_leases", {})
+
+    async def tombstones(self, *, now: float) -> list[Tombstone]:
+        """Give the tombstones that have not expired."""
+        return [read_tombstone(row) for row in await self._reader.rows("live_tombstones", {"now": now})]
+
+    async def prune(self, *, settled_before: float, now: float, limit: int = 1000) -> int:
+        """Forget turns settled before that time and expired tombstones, at most `limit` of each; give the number.
+
+        A turn that is unresolved, or of which a step is not delivered, stays for the operator.
+        """
+        turns = await self._change("prune_turns", {"settled_before": settled_before, "limit": limit})
+        return turns + await self._change("prune_tombstones", {"now": now, "limit": limit})
+
+    async def turns(self, state: State | None = None, limit: int = 50) -> list[Turn]:
+        """Give the newest turns, newest first."""
+        if state is None:
+            return self._turns(await self._reader.rows("newest_turns", {"limit": limit}))
+        return self._turns(await self._reader.rows("newest_turns_in_state", {"state": state, "limit": limit}))
+
+    async def outbox(self, state: str | None = None, limit: int = 50) -> list[StepRow]:
+        """Give the newest steps, newest first; `state` is one of pending, leased, delivered, dead."""
+        if state is None:
+            rows = await self._reader.rows("newest_steps", {"limit": limit})
+        else:
+            rows = await self._reader.rows("newest_steps_in_state", {"state": state, "limit": limit})
+        return [read_step_row(row) for row in rows]
+
+    async def step(self, step_id: int) -> StepRow | None:
+        """Give a step by its id in the outbox."""
+        rows = await self._reader.rows("load_step", {"id": step_id})
+        return read_step_row(rows[0]) if rows else None
+
+    async def dead_steps(self) -> list[StepRow]:
+        """Give all dead steps, newest first."""
+        return await self.outbox("dead", limit=-1)  # to SQLite: without limit
+
+    def _turns(self, rows: Sequence[sqlite3.Row]) -> list[Turn]:
+        return [read_turn(row, self._plan_of) for row in rows]
+
+    async def _change(self, query: str, values: dict[str, float]) -> int:
+        """Run one statement in a transaction of its own; give the number of rows it changed."""
+        with faults_told(self._path):
+            async with self._writer.transaction() as connection:
+                return (await connection.execute(QUERIES[query], values)).rowcount

@@ -1,0 +1,132 @@
+"""An answer as its bytes come in: interim heads, the head, the body, its end. Knows no socket.
+
+bytes -> head.HeadReader -> informational_received / head_received
+      -> framing.feed    -> body_received, in the same call
+
+A receiver hears either `body_received(..., last=True)` or `answer_failed`, never both, never twice, and then nothing.
+"""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Final, Protocol
+
+from sidecar.errors import PeerError, UpstreamProtocolError
+from sidecar.upstream.framing import Framing, UntilCloseBody, framing_for
+from sidecar.upstream.head import Head, HeadReader, parse_head
+
+INFORMATIONAL_MAX: Final = 256
+
+
+class AnswerReceiver(Protocol):
+    """Whoever sent a request and takes its answer. Called synchronously; raises nothing."""
+
+    def informational_received(self, head: Head, raw: bytes) -> None:
+        """Take an interim answer (1xx, but never 101); `raw` is its bytes as they came."""
+
+    def head_received(self, head: Head, framing: Framing) -> None:
+        """Take the final head."""
+
+    def body_received(self, data: bytes, framing: Framing, *, last: bool) -> None:
+        """Take bytes as they came; `framing` tells about exactly these. They may be empty only when `last`."""
+
+    def answer_failed(self, error: PeerError) -> None:
+        """Take note that nothing more will come: UpstreamTimeoutError or UpstreamProtocolError."""
+
+
+class Answer:
+    """The answer to one request of the given method."""
+
+    __slots__ = ("_method", "_reader", "_receiver", "framing", "informational", "keeps_alive", "surplus")
+
+    def __init__(self, receiver: AnswerReceiver, method: str) -> None:
+        self._receiver: AnswerReceiver | None = receiver
+        self._method = method
+        self._reader = HeadReader()
+        self.framing: Framing | None = None
+        """Where the body ends, once the final head is in."""
+        self.informational = 0
+        """How many interim answers came."""
+        self.keeps_alive = False
+        """By its head and framing, the connection outlives this answer."""
+        self.surplus = False
+        """Bytes came behind its end."""
+
+    @property
+    def over(self) -> bool:
+        """Whether the receiver has heard the end, or wants to hear nothing more."""
+        return self._receiver is None
+
+    def feed(self, data: bytes) -> None:
+        """Take in what came, and hand it on."""
+        try:
+            if self.framing is None:
+                self._feed_heads(data)
+            else:
+                self._feed_body(data, self.framing)
+        except UpstreamProtocolError as error:
+            self.fail(error)
+
+    def end(self, *, broken: bool) -> None:
+        """Take note that nothing more will come; `broken` where the connection failed rather than closed."""
+        framing = self.framing
+        if framing is None:
+            self.fail(UpstreamProtocolError("closed before answering"))
+        elif broken or not framing.ended_by_close():
+            self.fail(UpstreamProtocolError("broke off mid-answer"))
+        elif (receiver := self._take_receiver()) is not None:
+            framing.feed(b"")
+            receiver.body_received(b"", framing, last=True)
+
+    def fail(self, error: PeerError) -> None:
+        """Tell the receiver, unless it has heard the end before."""
+        receiver = self._take_receiver()
+        if receiver is not None:
+            receiver.answer_failed(error)
+
+    def forget(self) -> None:
+        """Let the receiver hear nothing more."""
+        self._receiver = None
+
+    def _feed_heads(self, data: bytes) -> None:
+        """Take interim heads and the final one; what follows it is body."""
+        while self._receiver is not None:
+            found = self._reader.feed(data)
+            if found is None:
+                return
+            raw, data = found
+            head = parse_head(raw)
+            if head.status >= HTTPStatus.OK:
+                self._take_final(head, data)
+                return
+            self._count_informational(head)
+            self._receiver.informational_received(head, raw)
+
+    def _take_final(self, head: Head, behind: bytes) -> None:
+        framing = self.framing = framing_for(head, self._method)
+        self.keeps_alive = head.keeps_alive and not isinstance(framing, UntilCloseBody)
+        if self._receiver is not None:
+            self._receiver.head_received(head, framing)
+        if behind or framing.complete:
+            self._feed_body(behind, framing)
+
+    def _count_informational(self, head: Head) -> None:
+        self.informational += 1
+        if head.status == HTTPStatus.SWITCHING_PROTOCOLS:
+            raise UpstreamProtocolError("switched protocols, which nobody offered")
+        if self.informational > INFORMATIONAL_MAX:
+            raise UpstreamProtocolError(f"more than {INFORMATIONAL_MAX} interim answers")
+
+    def _feed_body(self, data: bytes, framing: Framing) -> None:
+        belonging = framing.feed(data)
+        if belonging < len(data):
+            self.surplus = True
+            data = data[:belonging]
+        last = framing.complete
+        receiver = self._take_receiver() if last else self._receiver
+        if receiver is not None:
+            receiver.body_received(data, framing, last=last)
+
+    def _take_receiver(self) -> AnswerReceiver | None:
+        receiver, self._receiver = self._receiver, None
+        return receiver

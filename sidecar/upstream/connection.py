@@ -1,0 +1,231 @@
+"""A connection to the upstream: one request at a time out, and its answer's bytes in, without a task in between.
+
+After `begin`, the receiver hears an end or a failure exactly once, and after `abort` nothing. From that moment on the
+connection is no longer its receiver's: it is kept for another request or dropped, and whoever began may not touch it
+again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, cast
+
+from sidecar.errors import BugError, UpstreamProtocolError, UpstreamTimeoutError
+from sidecar.upstream.answer import Answer, AnswerReceiver
+from sidecar.upstream.sockets import is_quiet, read_leftover, tune
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sidecar.config import Upstream
+
+
+class UpstreamConnection(asyncio.Protocol):
+    """A connection, made by the pool. `on_idle` gets it back when it can be used again, `on_lost` when it is closed."""
+
+    def __init__(
+        self,
+        settings: Upstream,
+        *,
+        on_idle: Callable[[UpstreamConnection], None],
+        on_lost: Callable[[UpstreamConnection], None],
+    ) -> None:
+        self.reused = False
+        """It carried another request before: the upstream may close it at any moment without having heard this one."""
+        self._settings = settings
+        self._on_idle = on_idle
+        self._on_lost = on_lost
+        self._loop = asyncio.get_running_loop()
+        self._answer: Answer | None = None
+        self._whole = False  # the request
+        self._surplus = False
+        self._gone = False
+        self._paused = False
+        self._writable = asyncio.Event()
+        self._writable.set()
+        self._lost = asyncio.Event()
+        self._timer: asyncio.TimerHandle | None = None
+        self._since = 0.0  # when the upstream last showed life, or was last not the one to be waited for
+        self._unsent = 0
+
+    # -- the request ---------------------------------------------------------------------------------------------------
+
+    def begin(self, receiver: AnswerReceiver, *, method: str) -> None:
+        """Begin a request, whose answer goes to the receiver. On a closed connection, `answer_failed` follows soon."""
+        if self._answer is not None:
+            raise BugError("a second request was begun on a connection that is busy")
+        self._answer = Answer(receiver, method)
+        self._whole = False
+        self._since = self._loop.time()
+        if self._gone:
+            self._loop.call_soon(self._end_input, None)
+        elif self._timer is None:
+            self._arm(self._tick_s)
+
+    def send(self, data: bytes) -> None:
+        """Send bytes of the request as they are; nothing happens where the connection is closed."""
+        if not self._gone:
+            self._since = self._loop.time()
+            self._transport.write(data)
+
+    async def drain(self) -> None:
+        """Wait until the connection takes more. Raises UpstreamProtocolError where it is closed, by whomever."""
+        await self._writable.wait()
+        if self._gone:
+            raise UpstreamProtocolError("the connection is closed")
+
+    def request_sent(self) -> None:
+        """Say that the request is whole: the upstream's time to answer begins, and the connection may be used again."""
+        self._whole = True
+        self._since = self._loop.time()
+
+    def pause_reading(self) -> None:
+        """Let the upstream wait. Harmless when done twice."""
+        if not self._paused and not self._transport.is_closing():
+            self._paused = True
+            self._transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Read on. Harmless when done twice."""
+        if self._paused:
+            self._paused = False
+            self._since = self._loop.time()
+            if not self._transport.is_closing():
+                self._transport.resume_reading()
+
+    def abort(self) -> None:
+        """Drop the connection at once; the receiver hears nothing any more. Harmless when done twice."""
+        if self._answer is not None:
+            self._answer.forget()
+            self._answer = None
+        self._mark_gone()
+        self._transport.abort()
+
+    @property
+    def reusable(self) -> bool:
+        """Whether it can take another request when this answer, whose head is in, has ended."""
+        answer = self._answer
+        if answer is None or not answer.keeps_alive or answer.surplus:
+            return False
+        return self._whole and not self._gone and self._transport.get_write_buffer_size() == 0
+
+    @property
+    def surplus(self) -> bool:
+        """Whether the upstream sent bytes that belong to no answer."""
+        return self._surplus or (self._answer is not None and self._answer.surplus)
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether it is open and nothing waits in it; asks the kernel."""
+        return not self._gone and is_quiet(self._transport)
+
+    async def wait_lost(self) -> None:
+        """Wait until the transport is closed."""
+        await self._lost.wait()
+
+    # -- what the transport calls --------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take the transport."""
+        self._transport = cast("asyncio.Transport", transport)
+        tune(self._transport)
+
+    def data_received(self, data: bytes) -> None:
+        """Hand on what came."""
+        answer = self._answer
+        if answer is None:
+            self._surplus = True
+            self.abort()
+            return
+        interims = answer.informational
+        answer.feed(data)
+        if answer.framing is not None or answer.informational > interims:  # half a head is no sign of life
+            self._since = self._loop.time()
+        if answer.over:
+            self._release(answer)
+
+    def eof_received(self) -> None:
+        """End the answer: an upstream that sends no more is of no more use, even if it still listens."""
+        self._end_input(None)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """End the answer, after what the kernel still holds of it."""
+        self._mark_gone()
+        leftover = read_leftover(self._transport) if error is not None and self._answer is not None else b""
+        if leftover:
+            self.data_received(leftover)
+        self._end_input(error)
+        self._lost.set()
+        self._on_lost(self)
+
+    def pause_writing(self) -> None:
+        """Make `drain` wait."""
+        self._writable.clear()
+
+    def resume_writing(self) -> None:
+        """Let `drain` go on."""
+        self._since = self._loop.time()
+        self._writable.set()
+
+    # -- the end -------------------------------------------------------------------------------------------------------
+
+    def _end_input(self, error: Exception | None) -> None:
+        """Nothing more will come: let the answer judge what that makes of it."""
+        self._mark_gone()
+        answer = self._answer
+        if answer is None:
+            self._transport.abort()
+        else:
+            answer.end(broken=error is not None)
+            self._release(answer)
+
+    def _release(self, answer: Answer) -> None:
+        """Keep the connection for another request, or drop it; whichever, this answer is over."""
+        self._surplus = self.surplus or answer.surplus
+        if self._answer is not answer:
+            return  # the receiver aborted
+        reusable, self._answer = self.reusable, None
+        if reusable:
+            self.resume_reading()
+            self._on_idle(self)
+        else:
+            self.abort()
+
+    def _mark_gone(self) -> None:
+        self._gone = True
+        self._writable.set()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    # -- time ----------------------------------------------------------------------------------------------------------
+    # One timer for the whole connection, armed again only when it fires: bytes that come merely note the time.
+
+    @property
+    def _tick_s(self) -> float:
+        return min(self._settings.response_timeout_s, self._settings.idle_timeout_s)
+
+    def _arm(self, delay_s: float) -> None:
+        self._timer = self._loop.call_later(delay_s, self._look_at_time)
+
+    def _look_at_time(self) -> None:
+        self._timer = None
+        answer = self._answer
+        if answer is None:
+            return  # idle, which is the pool's to time; the next request arms it again
+        now = self._loop.time()
+        if not self._upstream_dawdles():
+            self._since = now
+        limit_s = self._settings.response_timeout_s if answer.framing is None else self._settings.idle_timeout_s
+        left_s = self._since + limit_s - now
+        if left_s > 0:
+            self._arm(min(left_s, self._tick_s))
+            return
+        where = "before answering" if answer.framing is None else "mid-answer"
+        answer.fail(UpstreamTimeoutError(f"silent for {limit_s:g} s {where}"))
+        self._release(answer)
+
+    def _upstream_dawdles(self) -> bool:
+        """Say whether it is the upstream that is awaited: it got all there was to send, or takes none of it."""
+        before, self._unsent = self._unsent, self._transport.get_write_buffer_size()
+        return not self._paused and (self._whole or self._unsent > 0) and self._unsent >= before

@@ -1,0 +1,216 @@
+"""Where an answer's body ends (RFC 9112, 6.3). Framing observes: the bytes themselves pass as they came.
+
+Each piece that arrives is fed once. Framing tells how many of its bytes belong to the answer, which of them are the
+body proper (`spans`, without the framing of chunks), and where the closing part begins. Pure, and fast: no loop over
+bytes.
+"""
+
+from __future__ import annotations
+
+import re
+from abc import ABC, abstractmethod
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Final
+
+from sidecar.errors import UpstreamProtocolError
+
+if TYPE_CHECKING:
+    from sidecar.upstream.head import Head
+
+CHUNK_EXTENSION_BYTES_MAX: Final = 4096
+TRAILER_BYTES_MAX: Final = 65_536
+
+_LINE_BYTES_MAX: Final = CHUNK_EXTENSION_BYTES_MAX + 64
+_EXTENSION: Final = rb"[ \t]{0,16};[\t\x20-\x7e\x80-\xff]{0,%d}" % CHUNK_EXTENSION_BYTES_MAX
+_SIZE_LINE: Final = re.compile(rb"([0-9A-Fa-f]{1,16})(?:%b)?\r\n" % _EXTENSION)
+_SIZE_LINE_BEGUN: Final = re.compile(rb"[0-9A-Fa-f]{1,16}(?:(?:%b)?\r?|[ \t]{0,16})" % _EXTENSION)
+_CRLF: Final = b"\r\n"
+_BODILESS: Final = frozenset({HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED})
+
+
+class Framing(ABC):
+    """What says where a body ends."""
+
+    __slots__ = ("complete", "spans", "trailer_start", "unfinished")
+
+    def __init__(self) -> None:
+        self.complete = False
+        """All of the answer has been fed."""
+        self.spans: list[tuple[int, int]] = []
+        """The body proper within the last fed data: (start, stop) offsets."""
+        self.trailer_start: int | None = None
+        """The offset in the last fed data at which the last-chunk line (`0 ... CRLF`) begins: 0 if it began in an
+        earlier piece, None if it is still to come or the body is not chunked."""
+        self.unfinished = 0
+        """How many of the bytes fed last, over as many pieces as they came in, are the begin of a chunk-size line whose
+        end is still to come. They may turn out to be the last-chunk line; whoever wants to put a chunk before it
+        holds them back."""
+
+    @abstractmethod
+    def feed(self, data: bytes) -> int:
+        """Take in what came, and say how many of its bytes belong to this answer.
+
+        Raises UpstreamProtocolError where the body is ill-formed.
+        """
+
+    def ended_by_close(self) -> bool:
+        """Say whether a close of the connection, now, is a proper end."""
+        return self.complete
+
+
+class NoBody(Framing):
+    """The answer is its head."""
+
+    __slots__ = ()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.complete = True
+
+    def feed(self, data: bytes) -> int:  # noqa: ARG002  (the base's signature)
+        """Claim nothing."""
+        return 0
+
+
+class LengthBody(Framing):
+    """A body of a known length."""
+
+    __slots__ = ("_left",)
+
+    def __init__(self, length: int) -> None:
+        super().__init__()
+        self._left = length
+        self.complete = length == 0
+
+    def feed(self, data: bytes) -> int:
+        """Claim what the length still covers."""
+        taken = min(self._left, len(data))
+        self._left -= taken
+        self.complete = self._left == 0
+        self.spans = [(0, taken)] if taken else []
+        return taken
+
+
+class UntilCloseBody(Framing):
+    """A body that only the connection's end ends; it never completes by its bytes."""
+
+    __slots__ = ()
+
+    def feed(self, data: bytes) -> int:
+        """Claim everything."""
+        self.spans = [(0, len(data))] if data else []
+        return len(data)
+
+    def ended_by_close(self) -> bool:
+        """Say yes."""
+        return True
+
+
+class ChunkedBody(Framing):
+    """The chunked coding (RFC 9112, 7.1): sizes, CRLFs and bounds are strict; extensions and trailers only pass."""
+
+    __slots__ = ("_held", "_in_trailer", "_left", "_trailer_bytes")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._held = bytearray()  # the begin of a line that is not yet whole
+        self._left = 0  # of the current chunk, its closing CRLF included
+        self._in_trailer = False
+        self._trailer_bytes = 0
+
+    def feed(self, data: bytes) -> int:
+        """Claim all bytes up to the end of the trailer section."""
+        self.spans = []
+        self.unfinished = 0
+        self.trailer_start = 0 if self._in_trailer else None
+        position, stop = 0, len(data)
+        while position < stop and not self.complete:
+            if self._left:
+                position = self._pass_chunk(data, position)
+            elif self._in_trailer:
+                position = self._pass_trailer_line(data, position)
+            else:
+                position = self._read_size_line(data, position)
+        return position
+
+    def _pass_chunk(self, data: bytes, position: int) -> int:
+        start, present = position, len(data) - position
+        wanted = self._left - len(_CRLF)
+        if wanted > 0:
+            taken = min(wanted, present)
+            position += taken
+            self.spans.append((start, position))
+            self._left -= taken
+            present -= taken
+        if present and self._left:
+            # only its CRLF is left now, or the second half of it
+            ending = data[position : position + self._left]
+            if not _CRLF[-self._left :].startswith(ending):
+                raise UpstreamProtocolError("malformed chunk: no CRLF where its size says")
+            position += len(ending)
+            self._left -= len(ending)
+        return position
+
+    def _read_size_line(self, data: bytes, position: int) -> int:
+        if self._held:
+            return self._read_split_size_line(data, position)
+        match = _SIZE_LINE.match(data, position)
+        if match is None:
+            return self._hold(data[position:], len(data))
+        self._begin_chunk(int(match[1], 16), position)
+        return match.end()
+
+    def _read_split_size_line(self, data: bytes, position: int) -> int:
+        before = len(self._held)
+        line = bytes(self._held) + data[position : position + _LINE_BYTES_MAX]
+        match = _SIZE_LINE.match(line)
+        if match is None:
+            return self._hold(line, len(data))
+        self._held.clear()
+        self._begin_chunk(int(match[1], 16), position)
+        return position + match.end() - before
+
+    def _hold(self, line: bytes, stop: int) -> int:
+        """Keep the begin of a size line, if it is one."""
+        if not _SIZE_LINE_BEGUN.fullmatch(line):
+            raise UpstreamProtocolError("malformed chunk: its size line is ill-formed")
+        self._held[:] = line
+        self.unfinished = len(line)
+        return stop
+
+    def _begin_chunk(self, size: int, position: int) -> None:
+        if size:
+            self._left = size + len(_CRLF)
+        else:
+            self._in_trailer = True
+            self.trailer_start = position
+
+    def _pass_trailer_line(self, data: bytes, position: int) -> int:
+        newline = data.find(b"\n", position)
+        stop = newline + 1 if newline >= 0 else len(data)
+        self._trailer_bytes += stop - position
+        if self._trailer_bytes > TRAILER_BYTES_MAX:
+            raise UpstreamProtocolError(f"the trailer section is longer than {TRAILER_BYTES_MAX} bytes")
+        self._held += data[position:stop]
+        if newline >= 0:
+            self._end_trailer_line()
+        return stop
+
+    def _end_trailer_line(self) -> None:
+        line = bytes(self._held)
+        self._held.clear()
+        if not line.endswith(_CRLF) or b"\r" in line[: -len(_CRLF)] or b"\0" in line:
+            raise UpstreamProtocolError("malformed trailer: a line is ill-formed")
+        self.complete = line == _CRLF
+
+
+def framing_for(head: Head, request_method: str) -> Framing:
+    """Say what ends the answer that begins with this head. Raises UpstreamProtocolError for a tunnel (CONNECT)."""
+    if request_method == "HEAD" or head.status < HTTPStatus.OK or head.status in _BODILESS:
+        return NoBody()
+    if request_method == "CONNECT" and head.status < HTTPStatus.MULTIPLE_CHOICES:
+        raise UpstreamProtocolError("opened a tunnel, which nobody offers")
+    if head.get(b"transfer-encoding") is not None:
+        return ChunkedBody()
+    length = head.get(b"content-length")
+    return UntilCloseBody() if length is None else LengthBody(int(length))

@@ -1,0 +1,75 @@
+"""What the event loop's transports do not offer: socket options, a look at what waits in the kernel, a last read.
+
+asyncio and uvloop both hide the socket behind an object that only tells its file descriptor.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    import asyncio
+
+READ_BYTES_MAX: Final = 16_384
+WRITE_HIGH_BYTES: Final = 65_536
+WRITE_LOW_BYTES: Final = 16_384
+LEFTOVER_BYTES_MAX: Final = 1_048_576
+
+_KEEPALIVE: Final = (
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 30),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 10),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3),
+)
+
+
+def tune(transport: asyncio.Transport) -> None:
+    """Set a new connection's socket options and buffer limits."""
+    transport.set_write_buffer_limits(high=WRITE_HIGH_BYTES, low=WRITE_LOW_BYTES)
+    if hasattr(transport, "max_size"):
+        transport.max_size = READ_BYTES_MAX  # asyncio's 256 KiB cost an mmap for each read (cpython#85451)
+    sock = transport.get_extra_info("socket")
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    for level, option, value in _KEEPALIVE:
+        sock.setsockopt(level, option, value)
+
+
+def is_quiet(transport: asyncio.Transport) -> bool:
+    """Say whether the connection is open and nothing waits in it: neither a FIN, a reset, nor bytes nobody asked for.
+
+    The loop may not have looked yet, so that `is_closing()` alone misses what the kernel already knows.
+    """
+    if transport.is_closing():
+        return False
+    hidden = transport.get_extra_info("socket")
+    probe = socket.socket(hidden.family, hidden.type, hidden.proto, fileno=hidden.fileno())
+    try:
+        probe.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    else:
+        return False
+    finally:
+        probe.detach()
+
+
+def read_leftover(transport: asyncio.Transport) -> bytes:
+    """Read what the kernel still holds of a broken plain connection, while `connection_lost` is being called.
+
+    A failed write makes the loop drop a connection unread; but an upstream that refuses a long upload often answers,
+    closes and resets, and its answer lies there. At most LEFTOVER_BYTES_MAX; empty for TLS, whose keys are gone.
+    """
+    if transport.get_extra_info("ssl_object") is not None:
+        return b""
+    pieces: list[bytes] = []
+    descriptor = transport.get_extra_info("socket").fileno()
+    try:
+        while sum(map(len, pieces)) < LEFTOVER_BYTES_MAX and (piece := os.read(descriptor, READ_BYTES_MAX)):
+            pieces.append(piece)
+    except OSError:
+        pass  # nothing more, or the reset itself
+    return b"".join(pieces)
