@@ -34,7 +34,7 @@ outlook). Events that leave a turn where it is stand in the table below. Thick-f
 TABLE_HEAD: Final = f"""\
 ## Every event in every state
 
-`{MARKS[Cell.IGNORED]}`: the event changes nothing any more. `{MARKS[Cell.ILLEGAL]}`: it cannot happen; a bug of ours, which raises.
+`{MARKS[Cell.IGNORED]}`: the event changes nothing any more. `{MARKS[Cell.ILLEGAL]}`: it cannot happen; a bug of ours.
 `=`: it is taken in, and the turn stays in its state.
 """
 

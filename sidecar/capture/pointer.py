@@ -8,7 +8,6 @@ keys the last): to miss the conversation that a request names would be worse tha
 from __future__ import annotations
 
 import json
-import math
 import re
 from typing import Final
 
@@ -68,16 +67,14 @@ def _as_text(value: object) -> str | None:
     match value:
         case str():
             return value
-        case bool():
-            return "true" if value else "false"
-        case int() | float() if math.isfinite(value):
-            return _number_text(value)
+        case int() | float():  # bool is an int, too
+            return _scalar_text(value)
         case _:
             return None
 
 
-def _number_text(value: float) -> str | None:
+def _scalar_text(value: float) -> str | None:
     try:
-        return json.dumps(value)
-    except ValueError:  # more digits than Python writes
+        return json.dumps(value, allow_nan=False)
+    except ValueError:  # no number in JSON, or of more digits than Python writes
         return None

@@ -116,7 +116,7 @@ def _read_name(place: Place, name: str) -> tuple[str, ...]:
 
 def _read_pointer(place: Place, name: str) -> tuple[str, ...]:
     if not name.startswith("/"):
-        raise SourceSyntaxError(f"{name!r} is no JSON pointer (RFC 6901); write {place}:/{name.strip()}")
+        raise SourceSyntaxError(f"{name!r} is no JSON pointer (RFC 6901); write {place}:/{name.lstrip(' /')}")
     try:
         return parse_pointer(name)
     except ValueError as error:

@@ -21,7 +21,7 @@ from sidecar.app import Sidecar
 from sidecar.config import Settings
 from sidecar.demo.backend import BackendKnobs, LegacyBackend
 from sidecar.demo.scenes import Entrance, play_chats
-from sidecar.demo.table import closing_line, comparison, differences
+from sidecar.demo.table import closing_lines, comparison, differences
 
 _ADMIN_TOKEN: Final = "demo-admin"  # noqa: S105  (guards nothing but the demo's own backend)
 _KNOBS: Final = BackendKnobs(words=14, word_s=0.12, think_s=0.6, admin_token=_ADMIN_TOKEN)
@@ -35,9 +35,9 @@ _CONVERSATION_ID: Final = (
 _INTERRUPTED: Final = 130
 
 _INTRO: Final = """\
-A legacy chat backend is running. Once a question is in, it generates to the end and
-saves the conversation, whether or not anyone is still there.
-Three chats are now played straight to it, and the same three through the sidecar ...
+A legacy chat backend is running: once a question is in, it generates to the
+end and saves the conversation, whether or not anyone is still there.
+Three chats are played straight to it, and the same three through the sidecar.
 """
 _OUTRO: Final = """
 Sidecar: {sidecar}   Backend: {backend}   Ctrl-C ends it.
@@ -76,7 +76,7 @@ def run(*, once: bool) -> int:
 async def _show(*, once: bool) -> int:
     _end_on_sigterm()
     console = Console(highlight=False)
-    console.print(_INTRO)
+    console.print(_INTRO, soft_wrap=True)
     with TemporaryDirectory(prefix="sidecar-demo-") as folder:
         async with AsyncExitStack() as stack:
             stage = await _set(stack, Path(folder), friendly=not once)
@@ -103,7 +103,7 @@ async def _perform(console: Console, stage: Stage) -> int:
     """Play all chats, both ways at once, and show what is left; 0 if that is as promised."""
     straight, through = await asyncio.gather(play_chats(stage.straight), play_chats(stage.through))
     console.print(comparison(straight, through))
-    console.print(closing_line(straight, through), soft_wrap=True)
+    console.print(closing_lines(straight, through), soft_wrap=True)
     wrong = differences(straight, through)
     for line in wrong:
         console.print(f"Not as promised: {line}", markup=False, soft_wrap=True)

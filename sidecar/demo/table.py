@@ -24,12 +24,12 @@ def comparison(straight: Sequence[Leftover], through: Sequence[Leftover]) -> Tab
     return table
 
 
-def closing_line(straight: Sequence[Leftover], through: Sequence[Leftover]) -> str:
+def closing_lines(straight: Sequence[Leftover], through: Sequence[Leftover]) -> str:
     """Sum up both ways in numbers."""
     saved = _words_abandoned(straight) - _words_abandoned(through)
     return (
-        f"Ghosts without the sidecar: {_ghosts(straight)}, with it: {_ghosts(through)}. "
-        f"Tokens saved: {saved} (words that nobody was there to read)."
+        f"Ghosts without the sidecar: {_ghosts(straight)}, with it: {_ghosts(through)}.\n"
+        f"Tokens saved: {saved} (words that nobody would have read)."
     )
 
 
@@ -65,7 +65,7 @@ def _effort(left: Leftover) -> str:
     if left.words_made >= left.words:
         return f"{left.words_made} of {left.words} words generated"
     if left.words_made == 0:
-        return "stopped before the first word"
+        return "not a word generated"
     return f"stopped after {left.words_made} of {left.words} words"
 
 

@@ -136,12 +136,14 @@ class ChatExchange(Exchange):
         self._take_head(head)
         self._choose_announcement(head)
         self._choose_coding(framing)
-        self._write_head(framing, added=self._own_fields())
+        self._write_head(added=self._own_fields())
         if self._announcement is not None and self._turn.temp_id is not None:
             self._write_frame(self._announcement.first(self._turn.temp_id))
 
     def body_received(self, data: bytes, framing: Framing, *, last: bool) -> None:
         """Pass bytes on as they come, but hold back the answer's end until it is durable."""
+        if last:
+            self._upstream = None  # the pool has it back
         piece = Piece(data, framing.spans)
         terminal_at = self._scan.piece(piece)
         self._learn(self._scan.take())

@@ -6,7 +6,6 @@ pressure reaches the upstream, a head has to be in by its time, and a client tha
 
 from __future__ import annotations
 
-import asyncio
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -18,6 +17,8 @@ from sidecar.downstream.sockets import reset_on_close, tune, unacknowledged
 from sidecar.turn.state import Cause
 
 if TYPE_CHECKING:
+    import asyncio
+
     from sidecar.config import Listen
     from sidecar.downstream.delivery import DeliveryWatch, Handover
     from sidecar.downstream.watch import DisconnectWatch

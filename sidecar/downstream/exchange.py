@@ -17,7 +17,7 @@ from aiohttp import ClientError, web
 
 from sidecar.downstream.answers import answer_bytes, answer_for
 from sidecar.downstream.body import Coding, Piece, chunk, encode, end_of
-from sidecar.downstream.headers import Field, end_to_end, forwarded, head_bytes, with_fields
+from sidecar.downstream.headers import Field, end_to_end, forwarded, head_bytes, with_fields, without
 from sidecar.errors import DownstreamGoneError, SidecarError
 from sidecar.turn.state import Cause
 from sidecar.upstream.framing import ChunkedBody, UntilCloseBody
@@ -160,8 +160,6 @@ class Exchange:
     def _request_fields(self) -> list[Field]:
         came = self._request.raw_headers
         fields = forwarded(end_to_end(came), self._peer)
-        if self._chunked:
-            fields.append((b"Transfer-Encoding", b"chunked"))
         if "Host" not in self._request.headers:
             fields.insert(0, (b"Host", self._edge.pool.host))
         return fields
@@ -178,16 +176,19 @@ class Exchange:
         """Write the answer's head."""
         self._take_head(head)
         self._choose_coding(framing)
-        self._write_head(framing, added=[])
+        self._write_head(added=[])
 
     def body_received(self, data: bytes, framing: Framing, *, last: bool) -> None:
         """Write bytes of the answer as they came."""
+        if last:
+            self._upstream = None  # the pool has it back
         self._write_piece(Piece(data, framing.spans))
         if last:
             self._end_answer()
 
     def answer_failed(self, error: PeerError) -> None:
         """Take note: the upstream broke off or was silent for too long."""
+        self._upstream = None
         self._fail(error)
 
     def _take_head(self, head: Head) -> None:
@@ -208,12 +209,12 @@ class Exchange:
         )
         self._keep = self._request.keep_alive and self._framed_answer
 
-    def _write_head(self, framing: Framing, *, added: list[Field]) -> None:
+    def _write_head(self, *, added: list[Field]) -> None:
         assert self._head is not None
         fields = with_fields(end_to_end(self._head.fields), added)
         if self._coding is not Coding.AS_CAME:
-            fields = [field for field in fields if field[0].lower() not in {b"content-length", b"trailer"}]
-        if self._coding is Coding.CHUNKED or (self._coding is Coding.AS_CAME and isinstance(framing, ChunkedBody)):
+            fields = without(fields, b"content-length", b"transfer-encoding", b"trailer")
+        if self._coding is Coding.CHUNKED:
             fields.append((b"Transfer-Encoding", b"chunked"))
         if not self._keep:
             fields.append((b"Connection", b"close"))

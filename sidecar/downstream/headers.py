@@ -2,6 +2,7 @@
 
 Order, case, duplicates and bytes stay as they came. Fields that concern one connection only go (RFC 9110, 7.6.1):
 the well-known ones and those that `Connection` names, save the ones that carry the message's framing and routing.
+`Transfer-Encoding` stays where the chunks themselves pass on.
 """
 
 from __future__ import annotations
@@ -14,11 +15,11 @@ if TYPE_CHECKING:
 
 Field: TypeAlias = tuple[bytes, bytes]
 
-HOP_BY_HOP: Final = frozenset(
-    {b"connection", b"keep-alive", b"proxy-connection", b"te", b"transfer-encoding", b"upgrade"}
-)
+HOP_BY_HOP: Final = frozenset({b"connection", b"keep-alive", b"proxy-connection", b"te", b"upgrade"})
 FORWARDED: Final = frozenset({b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host"})
-_UNSTRIPPABLE: Final = frozenset({b"host", b"content-length", b"x-request-id", b"x-conversation-id", *FORWARDED})
+_UNSTRIPPABLE: Final = frozenset(
+    {b"host", b"content-length", b"transfer-encoding", b"x-request-id", b"x-conversation-id", *FORWARDED}
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +69,11 @@ def with_fields(fields: Sequence[Field], added: Iterable[Field]) -> list[Field]:
         else:
             result.append((name, value))
     return result
+
+
+def without(fields: Iterable[Field], *names: bytes) -> list[Field]:
+    """Leave out the fields of those names (in lower case)."""
+    return [field for field in fields if field[0].lower() not in names]
 
 
 def head_bytes(start_line: bytes, fields: Iterable[Field]) -> bytes:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import socket
 import ssl
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, Final
@@ -149,6 +150,8 @@ def _is_address(name: str) -> bool:
 
 def _reason(error: OSError | UnicodeError) -> str:
     """Say in a few words why a connection failed; a failure of several addresses alike is said once."""
+    if isinstance(error, socket.gaierror):
+        return f"its name does not resolve ({error.strerror})"
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"its certificate was refused ({error.verify_message})"
     if isinstance(error, ssl.SSLError):

@@ -97,6 +97,8 @@ async def _stream(request: web.Request, generation: Generation) -> web.StreamRes
             else:
                 return _ended(request, response, piece)
         except ConnectionError:
+            # A write can notice before the protocol is told.
+            generation.reader_left()
             return response
 
 

@@ -106,7 +106,8 @@ class Generation:
 
     def reader_left(self) -> None:
         """Take note that the reader's connection is closed, and go on."""
-        self.record.connection_closed_at = time.monotonic()
+        if self.record.connection_closed_at is None:
+            self.record.connection_closed_at = time.monotonic()
         self.pieces.put_nowait(Mark.LEFT)
         self._changed()
 

@@ -21,7 +21,12 @@ RESET = struct.pack("ii", 1, 0)
 async def abandon(backend: LegacyBackend, number: int, random: Random) -> None:
     """Ask, wait for a random moment of the answer, and leave by FIN or by RST (SO_LINGER 0)."""
     body = json.dumps({"messages": [], "stream": True}).encode()
-    lines = ("POST /api/ai-coach/chat HTTP/1.1", "Host: x", f"X-Request-Id: req_{number}", f"Content-Length: {len(body)}")
+    lines = (
+        "POST /api/ai-coach/chat HTTP/1.1",
+        "Host: x",
+        f"X-Request-Id: req_{number}",
+        f"Content-Length: {len(body)}",
+    )
     _, writer = await asyncio.open_connection("127.0.0.1", backend.port)
     writer.write("\r\n".join((*lines, "", "")).encode() + body)
     record = await backend.heard(f"req_{number}", 30)

@@ -103,7 +103,7 @@ def test_a_body(body: bytes | None, value: str | None) -> None:
         pytest.param(b"[" * 100_000, False, id="deep"),
     ],
 )
-def test_whether_silence_means_that_nothing_is_there(body: bytes | None, legible: bool) -> None:  # noqa: FBT001  (a table)
+def test_whether_silence_means_that_nothing_is_there(body: bytes | None, legible: bool) -> None:
     assert view(body=body).legible is legible
 
 
@@ -159,7 +159,7 @@ def test_the_body_is_parsed_at_most_once_and_only_if_need_be(monkeypatch: pytest
         (None, False),
     ],
 )
-def test_answers_true(body: bytes | None, true: bool) -> None:  # noqa: FBT001  (a table)
+def test_answers_true(body: bytes | None, true: bool) -> None:
     assert answers_true(parse_source("request.json:/isNew"), view(body=body)) is true
 
 

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from sidecar.demo.backend import KeptConversation
 from sidecar.demo.scenes import Deed, Leftover
-from sidecar.demo.table import closing_line, comparison, differences
+from sidecar.demo.table import closing_lines, comparison, differences
 
 ID = "mobile-1701234567-abcdef123"
 
@@ -45,13 +45,13 @@ def test_the_table_tells_each_chat() -> None:
     assert text.count(ID) == 4
     assert text.count("nothing left") == 2
     assert "stopped after 5 of 14 words" in text
-    assert "stopped before the first" in text
+    assert "not a word generated" in text
 
 
-def test_the_closing_line_sums_up() -> None:
-    line = closing_line(STRAIGHT, THROUGH)
-    assert "without the sidecar: 2, with it: 0" in line
-    assert "saved: 23" in line
+def test_the_closing_lines_sum_up() -> None:
+    lines = closing_lines(STRAIGHT, THROUGH)
+    assert "without the sidecar: 2, with it: 0." in lines
+    assert "saved: 23 (" in lines
 
 
 def test_as_promised() -> None:

@@ -1,0 +1,57 @@
+"""The operator's settings: typed, with defaults, read from one TOML file; all its problems are told at once.
+
+`settings` has the tables of the file, `values` and `meaning` the checks, `load` reads, `explain` and `problems` word.
+"""
+
+from sidecar.config.address import Address, AddressSyntaxError, TcpAddress, UnixAddress, parse_address
+from sidecar.config.load import load, load_table
+from sidecar.config.problems import Problem
+from sidecar.config.settings import (
+    CANCEL,
+    CAPTURE,
+    ROLLBACK,
+    Admin,
+    Call,
+    CallOrNone,
+    Chat,
+    Console,
+    Drain,
+    JournalSettings,
+    Listen,
+    Log,
+    Section,
+    Settings,
+    Upstream,
+)
+from sidecar.config.values import OFF, OWN_NAMES, Begins, Seconds, Sources
+
+__all__ = [
+    "CANCEL",
+    "CAPTURE",
+    "OFF",
+    "OWN_NAMES",
+    "ROLLBACK",
+    "Address",
+    "AddressSyntaxError",
+    "Admin",
+    "Begins",
+    "Call",
+    "CallOrNone",
+    "Chat",
+    "Console",
+    "Drain",
+    "JournalSettings",
+    "Listen",
+    "Log",
+    "Problem",
+    "Seconds",
+    "Section",
+    "Settings",
+    "Sources",
+    "TcpAddress",
+    "UnixAddress",
+    "Upstream",
+    "load",
+    "load_table",
+    "parse_address",
+]

@@ -1,0 +1,138 @@
+"""From a file to Settings, or to every problem at once.
+
+bytes -> TOML -> `${NAME}` filled in -> each value by itself -> values against each other
+
+A file that cannot be read as TOML has that one problem. From there on a stage goes on with what earlier ones left
+intact, so that one mistake hides no other, and a mistake's mere consequences are not told.
+"""
+
+from __future__ import annotations
+
+import copy
+import re
+import tomllib
+from typing import TYPE_CHECKING, Any, Final
+
+from pydantic import ValidationError
+
+from sidecar.config.environment import Environment
+from sidecar.config.explain import explain
+from sidecar.config.meaning import check_meaning
+from sidecar.config.problems import Loc, Problem, touches
+from sidecar.config.settings import Settings
+from sidecar.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+FILE_BYTES_MAX: Final = 1_048_576
+_ANY_UPSTREAM: Final = "http://127.0.0.1"
+_PLACE_IN_FILE: Final = re.compile(r"(?P<what>.*) \((?P<place>at [^()]*)\)", re.DOTALL)
+
+
+def load(path: Path, env: Mapping[str, str]) -> Settings:
+    """Read the settings from a file. Raises ConfigError with every problem, a line each."""
+    return load_table(_parse(path, _read(path)), env)
+
+
+def load_table(table: Mapping[str, Any], env: Mapping[str, str]) -> Settings:
+    """Make settings of a parsed TOML document. Raises ConfigError as `load` does."""
+    environment = Environment(env)
+    filled: Any = environment.fill(dict(table))
+    problems = environment.problems
+    settings, faults = _validate(filled)
+    problems += _not_mere_consequences(faults, problems)
+    if problems:
+        settings = _salvage(filled, problems)
+    if settings:
+        found = list(check_meaning(settings))
+        problems += _not_mere_consequences(found, problems)
+    if settings is None or problems:
+        raise ConfigError([problem.line(environment.used) for problem in sorted(problems, key=_place_in_order)])
+    return settings
+
+
+def _read(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            content = file.read(FILE_BYTES_MAX + 1)
+    except FileNotFoundError:
+        raise ConfigError([f"{path}: there is no such file; give an existing one (config.example.toml is one)"]) from None
+    except (OSError, ValueError) as error:
+        reason = (isinstance(error, OSError) and error.strerror) or str(error)
+        raise ConfigError([f"{path}: cannot be read ({reason}); give a file that can"]) from None
+    if len(content) > FILE_BYTES_MAX:
+        raise ConfigError([f"{path}: is longer than {FILE_BYTES_MAX} bytes; give the sidecar's TOML file"])
+    try:
+        return content.decode("utf-8-sig")  # some editors put a byte order mark in front
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise ConfigError([f"{path}, line {line}: is not UTF-8; save the file in that encoding"]) from None
+
+
+def _parse(path: Path, text: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except (ValueError, RecursionError) as error:
+        found = _PLACE_IN_FILE.fullmatch(str(error))
+        what, place = (found["what"], found["place"].removeprefix("at ")) if found else (str(error), "somewhere")
+        where = f"{path}, {place}"
+        raise ConfigError([f"{where}: is no TOML: {' '.join(what.split())}; see https://toml.io for its form"]) from None
+
+
+def _validate(table: object) -> tuple[Settings | None, list[Problem]]:
+    try:
+        return Settings.model_validate(table), []
+    except ValidationError as error:
+        return None, [explain(one, Settings) for one in error.errors(include_url=False)]
+
+
+def _not_mere_consequences(later: Iterable[Problem], earlier: Iterable[Problem]) -> list[Problem]:
+    faulty = [problem.loc for problem in earlier]
+    return [
+        problem
+        for problem in later
+        if not any(touches(bad, place) for bad in faulty for place in problem.relies_on or (problem.loc,))
+    ]
+
+
+def _salvage(table: object, problems: Iterable[Problem]) -> Settings | None:
+    """Give settings in which what has a problem is at its default; None where nothing can be made of the file."""
+    intact: Any = copy.deepcopy(table)
+    for problem in problems:
+        _remove(intact, problem.loc)
+    if isinstance(intact, dict):
+        upstream = intact.setdefault("upstream", {})
+        upstream.setdefault("url", _ANY_UPSTREAM)
+    return _validate(intact)[0]
+
+
+def _remove(table: Any, loc: Loc) -> None:  # noqa: ANN401  (a TOML document is of any shape)
+    """Take a value out of a document; out of an array, the array; a `[[chat]]` or a call is emptied or goes whole."""
+    match loc:
+        case ("chat", int(index), *below) if isinstance(table.get("chat"), list):
+            if below:
+                _remove_key(table["chat"][index], tuple(below))
+            else:
+                table["chat"][index] = {}
+        case ("admin", str(call), "method" | "path"):
+            table["admin"].pop(call, None)
+        case _:
+            _remove_key(table, loc)
+
+
+def _remove_key(table: Any, loc: Loc) -> None:  # noqa: ANN401  (a TOML document is of any shape)
+    for depth, part in enumerate(loc):
+        if not isinstance(table, dict):
+            return
+        if depth == len(loc) - 1 or isinstance(loc[depth + 1], int):
+            table.pop(part, None)
+            return
+        table = table.get(part)
+
+
+def _place_in_order(problem: Problem) -> int:
+    """Give a section's place among the sections; those that are unknown come first."""
+    sections = list(Settings.model_fields)
+    return sections.index(str(problem.loc[0])) if problem.loc and problem.loc[0] in sections else -1

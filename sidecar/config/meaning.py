@@ -1,0 +1,152 @@
+"""Values checked against each other: what is well-formed by itself, and yet cannot work together. Pure.
+
+Each rule is a generator of problems; a problem names the places that the rule looked at (`relies_on`).
+"""
+
+from __future__ import annotations
+
+from itertools import combinations
+from typing import TYPE_CHECKING, Final
+
+from sidecar.capture.route import compile_path
+from sidecar.capture.sources import REQUEST_PLACES, Place
+from sidecar.capture.template import names_in, names_in_json
+from sidecar.config.address import TcpAddress, parse_address
+from sidecar.config.problems import Problem
+from sidecar.config.values import OFF, OWN_NAMES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sidecar.config.problems import Loc
+    from sidecar.config.settings import Call, Chat, Settings
+
+_CANCEL_METHOD: Final = "POST"
+_VERIFY: Final = "verify"
+
+
+def check_meaning(settings: Settings) -> Iterator[Problem]:
+    """Give every problem between values that are each well-formed."""
+    yield from _check_calls(settings)
+    yield from _check_pace(settings)
+    for index, chat in enumerate(settings.chat):
+        yield from _check_begins(settings, chat, ("chat", index))
+        yield from _check_captures(chat, ("chat", index))
+    yield from _check_routes(settings)
+    yield from _check_console(settings)
+
+
+def _check_calls(settings: Settings) -> Iterator[Problem]:
+    admin = settings.admin
+    calls = {"cancel": admin.cancel, "rollback": admin.rollback, "confirm": admin.confirm, _VERIFY: admin.verify}
+    captured = _captured_names(settings)
+    for name, call in calls.items():
+        if not call:
+            continue
+        loc = ("admin", name)
+        # `verify` is also asked before there is a turn.
+        known = captured if name == _VERIFY else (*captured, *OWN_NAMES)
+        yield from _check_names(call, loc, known, len(settings.chat))
+        if both := sorted(call.done & call.gone):
+            problem = f"{', '.join(map(str, both))} is in done as well; let a status be in one of the two"
+            yield Problem((*loc, "gone"), problem, relies_on=((*loc, "done"), (*loc, "gone")))
+
+
+def _captured_names(settings: Settings) -> tuple[str, ...]:
+    names = [name for chat in settings.chat for name in (*chat.capture, *compile_path(chat.path).names)]
+    return tuple(dict.fromkeys(names or ("request_id", "conversation_id")))
+
+
+def _check_names(call: Call, loc: Loc, known: tuple[str, ...], chats: int) -> Iterator[Problem]:
+    parts = {(*loc, "path"): names_in(call.path), (*loc, "json"): names_in_json(call.json_)}
+    parts |= {(*loc, "headers", name): names_in(value) for name, value in call.headers.items()}
+    for part, names in parts.items():
+        for name in sorted(names.difference(known)):
+            relied = [("chat", index, *below) for index in range(chats) for below in (("capture", name), ("path",))]
+            yield Problem(part, *_unknown_name(name, known), relies_on=(part, *relied))
+
+
+def _unknown_name(name: str, known: tuple[str, ...]) -> tuple[str, str]:
+    choice = f"write one of {', '.join(f'{{{one}}}' for one in known)}"
+    if name in OWN_NAMES:
+        return f"'{{{name}}}' is not known yet when this call is made", choice
+    return f"'{{{name}}}' is captured nowhere", f"{choice}, or add chat.capture.{name}"
+
+
+def _check_pace(settings: Settings) -> Iterator[Problem]:
+    admin, loc = settings.admin, ("admin", "backoff_first_s")
+    if admin.backoff_first_s > admin.backoff_max_s:
+        what = f"the first wait is longer than the longest, {admin.backoff_max_s:g} s"
+        yield Problem(
+            loc, what, "write a shorter one, or raise admin.backoff_max_s", relies_on=(loc, ("admin", "backoff_max_s"))
+        )
+
+
+def _check_begins(settings: Settings, chat: Chat, loc: Loc) -> Iterator[Problem]:
+    if chat.begins == "probe" and not settings.admin.verify:
+        mend = "add admin.verify, or write 'absent' or 'always'"
+        relied = ((*loc, "begins"), ("admin", "verify"))
+        yield Problem((*loc, "begins"), "'probe' asks by admin.verify, which is not set", mend, relied)
+    if not isinstance(chat.begins, str) and chat.begins.place is Place.REQUEST_PATH:
+        yield from _check_path_name(chat, chat.begins.name, (*loc, "begins"), loc)
+
+
+def _check_captures(chat: Chat, loc: Loc) -> Iterator[Problem]:
+    for name, sources in chat.capture.items():
+        for index, source in enumerate(sources):
+            at = (*loc, "capture", name, index)
+            if source.place is Place.REQUEST_PATH:
+                yield from _check_path_name(chat, source.name, at, loc)
+            if name == "request_id" and source.place not in REQUEST_PLACES:
+                what = f"{source.place} comes too late: the request is sent on with its id"
+                yield Problem(at, what, "use sources of the request, such as request.header:X-Request-Id", (at,))
+    for name in compile_path(chat.path).names:
+        if name in OWN_NAMES:
+            path = (*loc, "path")
+            yield Problem(path, f"{{{name}}} is the sidecar's own value", "give the segment another name", (path,))
+
+
+def _check_path_name(chat: Chat, name: str, at: Loc, loc: Loc) -> Iterator[Problem]:
+    if name not in compile_path(chat.path).names:
+        what = f"{chat.path!r} has no segment {{{name}}}"
+        yield Problem(at, what, f"write {{{name}}} into the path of this [[chat]]", relies_on=(at, (*loc, "path")))
+
+
+def _check_routes(settings: Settings) -> Iterator[Problem]:
+    chats = list(enumerate(settings.chat))
+    for (first, one), (second, other) in combinations(chats, 2):
+        if (both := one.methods & other.methods) and _shape(one.path) == _shape(other.path):
+            loc = ("chat", second, "path")
+            what = f"chat[{first}] already has {', '.join(sorted(both))} {one.path}"
+            yield Problem(loc, what, "merge the two, or give one another path or method", _routes_relied(first, second))
+    for index, chat in chats:
+        for other_index, other in chats:
+            if _CANCEL_METHOD in other.methods and _shape(chat.cancel_path) == _shape(other.path):
+                loc = ("chat", index, "cancel_path")
+                what = f"{_CANCEL_METHOD} {other.path} is the chat endpoint of chat[{other_index}]"
+                relied = (loc, *_routes_relied(other_index))
+                yield Problem(loc, what, "let requests to cancel have a path of their own", relied)
+
+
+def _shape(path: str) -> tuple[str | None, ...]:
+    """Give what two paths have in common that match the same requests: names are of no account."""
+    return compile_path(path).literals
+
+
+def _routes_relied(*indexes: int) -> tuple[Loc, ...]:
+    return tuple(("chat", index, key) for index in indexes for key in ("path", "methods"))
+
+
+def _check_console(settings: Settings) -> Iterator[Problem]:
+    console, loc = settings.console, ("console", "address")
+    if console.address == OFF:
+        return
+    address, ours = parse_address(console.address), parse_address(settings.listen.address)
+    if not address.is_loopback and not console.token:
+        mend = "set console.token, or listen on 127.0.0.1"
+        what = f"{address} can be reached from other machines, and no token is set"
+        yield Problem(loc, what, mend, relies_on=(loc, ("console", "token")))
+    shared = address == ours and not (isinstance(address, TcpAddress) and address.port == 0)
+    if shared:
+        what = "is listen.address too, where the clients come in"
+        yield Problem(loc, what, "give the console a port of its own", relies_on=(loc, ("listen", "address")))

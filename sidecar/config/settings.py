@@ -1,0 +1,223 @@
+"""The settings, typed: what a user may write into the TOML file, with its defaults.
+
+Everything has a default but `upstream.url`. A value by itself is checked in `values`, values against each other in
+`meaning`; a Settings that `load` gives has passed both. Units stand last in a name: `_s` is seconds.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Final, Literal, TypeAlias
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator
+
+from sidecar.capture.sources import Place, Source, parse_source
+from sidecar.capture.template import names_in, names_in_json
+from sidecar.config.explain import kind_of
+from sidecar.config.values import (
+    OWN_NAMES,
+    AdminUrl,
+    Begins,
+    CallPath,
+    CaptureName,
+    ConsoleAddress,
+    Count,
+    CountOrNone,
+    Frame,
+    HeaderName,
+    HeaderTemplate,
+    HeaderValue,
+    JournalPath,
+    JsonTemplate,
+    ListenAddress,
+    Method,
+    Network,
+    OneWorker,
+    RoutePath,
+    Seconds,
+    SecondsOrNone,
+    Sources,
+    Status,
+    Token,
+    UpstreamUrl,
+)
+from sidecar.turn.retry import Backoff
+from sidecar.turn.state import Plan, StepKind
+
+
+class Section(BaseModel):
+    """A table of the file: unknown keys are errors, values do not change."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", arbitrary_types_allowed=True, strict=False, allow_inf_nan=False
+    )
+
+
+class Listen(Section):
+    """`[listen]`: the address towards the clients."""
+
+    address: ListenAddress = "127.0.0.1:8080"
+    head_timeout_s: Seconds = 10
+    write_timeout_s: Seconds = 30
+    keepalive_timeout_s: Seconds = 75
+    shutdown_grace_s: SecondsOrNone = 30
+    workers: OneWorker = 1
+    trusted_proxies: tuple[Network, ...] = ()
+
+
+class Drain(Section):
+    """`[upstream.drain]`: limits of reading an abandoned answer on for ids that it has not yet told (law 4)."""
+
+    timeout_s: Seconds = 30
+    bytes_max: CountOrNone = 1_048_576
+    streams_max: CountOrNone = 1000
+
+
+class Upstream(Section):
+    """`[upstream]`: the legacy backend."""
+
+    url: UpstreamUrl
+    connect_timeout_s: Seconds = 5
+    response_timeout_s: Seconds = 120
+    idle_timeout_s: Seconds = 120
+    drain: Drain = Drain()
+
+
+class Call(Section):
+    """A call of the admin API: `{names}` in path, header values and JSON strings are captured values."""
+
+    method: Method
+    path: CallPath
+    headers: Annotated[dict[HeaderName, HeaderTemplate], Field(repr=False)] = {}
+    json_: Annotated[JsonTemplate, Field(alias="json", repr=False)] = None
+    done: Annotated[frozenset[Status], Field(min_length=1)] = frozenset({200, 202, 204})
+    gone: frozenset[Status] = frozenset({404, 410})
+
+    @property
+    def names(self) -> frozenset[str]:
+        """Every name that the call's templates use."""
+        return names_in(self.path).union(*map(names_in, self.headers.values()), names_in_json(self.json_))
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """The captured values without which the call cannot be made."""
+        return self.names - frozenset(OWN_NAMES)
+
+
+def _call_or_none(value: object) -> Call | Literal[False]:
+    if value is False:
+        return False
+    if isinstance(value, Call | dict):
+        return Call.model_validate(value)
+    given = "true" if value is True else kind_of(value)
+    raise ValueError(f"must be a call or false, is {given}; write {{ method = ..., path = ... }}, or false for no call")
+
+
+CallOrNone: TypeAlias = Annotated[Call | Literal[False], PlainValidator(_call_or_none)]
+CANCEL: Final = Call(method="POST", path="/admin/requests/{request_id}/cancel")
+ROLLBACK: Final = Call(method="DELETE", path="/admin/conversations/{conversation_id}")
+
+
+class Admin(Section):
+    """`[admin]`: the backend's small admin API. `cancel = false` and `rollback = false` say that there is none."""
+
+    url: AdminUrl | None = None
+    timeout_s: Seconds = 5
+    attempts_max: Count = 20
+    concurrency_max: Count = 64
+    backoff_first_s: Seconds = 0.5
+    backoff_max_s: Seconds = 300
+    headers: Annotated[dict[HeaderName, HeaderValue], Field(repr=False)] = {}
+    cancel: CallOrNone = CANCEL
+    rollback: CallOrNone = ROLLBACK
+    confirm: CallOrNone = False
+    verify: CallOrNone = False
+
+    @property
+    def backoff(self) -> Backoff:
+        """The pace of retries."""
+        return Backoff(first_s=self.backoff_first_s, max_s=self.backoff_max_s, attempts_max=self.attempts_max)
+
+    @property
+    def calls(self) -> dict[StepKind, Call]:
+        """The configured calls that a turn can owe."""
+        named = {StepKind.CONFIRM: self.confirm, StepKind.CANCEL: self.cancel, StepKind.ROLLBACK: self.rollback}
+        return {kind: call for kind, call in named.items() if call}
+
+
+CAPTURE: Final[dict[str, tuple[Source, ...]]] = {
+    "request_id": (parse_source("request.header:X-Request-Id"),),
+    "conversation_id": (
+        parse_source("request.json:/conversationId"),
+        parse_source("response.header:X-Conversation-Id"),
+        parse_source("stream.json:/temp_conversation_id"),
+        parse_source("stream.json:/final_conversation_id"),
+    ),
+}
+
+
+def _over_defaults(value: object) -> object:
+    """Lay a `[chat.capture]` over the default one: a turn always needs its two ids."""
+    return {**CAPTURE, **value} if isinstance(value, dict) else value
+
+
+class Chat(Section):
+    """`[[chat]]`: a streamed chat endpoint, whose requests are turns. `{names}` in its path are captured."""
+
+    path: RoutePath = "/api/ai-coach/chat"
+    methods: Annotated[frozenset[Method], Field(min_length=1)] = frozenset({"POST"})
+    cancel_path: RoutePath = "/api/ai-coach/cancel"
+    identity: tuple[HeaderName, ...] = ("Authorization",)
+    begins: Begins = "absent"
+    announce: bool = False
+    cancel_grace_s: SecondsOrNone = 30
+    terminal: tuple[Frame, ...] = ()
+    inspect_bytes_max: CountOrNone = 1_048_576
+    capture: Annotated[dict[CaptureName, Sources], BeforeValidator(_over_defaults)] = CAPTURE
+
+
+class JournalSettings(Section):
+    """`[journal]`: the SQLite file and how long it remembers."""
+
+    path: JournalPath = "sidecar.db"
+    temp_ttl_s: Seconds = 600
+    retention_s: Seconds = 604_800
+    tombstone_ttl_s: Seconds = 600
+
+
+class Console(Section):
+    """`[console]`: the operator's address."""
+
+    address: ConsoleAddress = "127.0.0.1:9901"
+    token: Token = ""
+
+
+class Log(Section):
+    """`[log]`."""
+
+    format: Literal["auto", "json", "console"] = "auto"
+    level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+class Settings(Section):
+    """The whole file."""
+
+    listen: Listen = Listen()
+    upstream: Upstream
+    admin: Admin = Admin()
+    chat: tuple[Chat, ...] = (Chat(),)
+    journal: JournalSettings = JournalSettings()
+    console: Console = Console()
+    log: Log = Log()
+
+    @property
+    def admin_url(self) -> str:
+        """Where the admin API is: by default at the upstream."""
+        return self.admin.url or self.upstream.url
+
+    def plan(self, chat: Chat | None) -> Plan:
+        """Say what can be owed for a route's turns (None: a route that is no longer configured)."""
+        sources = [source for named in (chat.capture if chat else {}).values() for source in named]
+        return Plan(
+            needs={kind: call.needs for kind, call in self.admin.calls.items()},
+            cancel_tells=any(source.place is Place.CANCEL_JSON for source in sources),
+        )

@@ -1,0 +1,247 @@
+"""The kinds of single values that a setting can have, each with the check that a value of it passes; pure.
+
+A check gives the value to keep, or raises ValueError whose message says what is wrong and, after a semicolon, the mend.
+What may hold a secret (tokens, header values, JSON, URLs) is never repeated in a message.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from ipaddress import IPv4Network, IPv6Network, ip_interface, ip_network
+from typing import Annotated, Final, Literal, TypeAlias
+from urllib.parse import SplitResult, urlsplit
+
+from pydantic import AfterValidator, BeforeValidator, Field, JsonValue, PlainValidator
+
+from sidecar.capture.route import compile_path
+from sidecar.capture.sources import REQUEST_PLACES, Source, SourceSyntaxError, parse_source
+from sidecar.capture.template import TemplateSyntaxError, names_in
+from sidecar.capture.terminal import parse_terminal
+from sidecar.config.address import parse_address
+from sidecar.config.explain import kind_of
+
+SECONDS_MAX: Final = 315_360_000  # ten years: no clock or event loop is strained by it
+COUNT_MAX: Final = 2**31 - 1
+OFF: Final = "off"
+BEGINS_WORDS: Final = ("absent", "always", "probe")
+OWN_NAMES: Final = ("turn_id", "principal")
+"""What a template may name besides captured values: the sidecar itself knows them for every turn."""
+
+_TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2
+_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_VISIBLE: Final = re.compile(r"[!-~]+")
+_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "TRACE", "PATCH", "QUERY"})
+
+
+def _number(value: object) -> object:
+    if isinstance(value, bool):  # which pydantic would take for 0 or 1
+        raise ValueError(f"must be a number, is {str(value).lower()}; write it without quotes")  # noqa: TRY004  (pydantic's)
+    return value
+
+
+def _one_worker(value: object) -> object:
+    if value != 1 or isinstance(value, bool):
+        raise ValueError("only one process is supported so far; write 1, or leave the line out")
+    return value
+
+
+def _listen_address(text: str) -> str:
+    parse_address(text)
+    return text
+
+
+def _console_address(text: str) -> str:
+    return text if text == OFF else _listen_address(text)
+
+
+def _upstream_url(text: str) -> str:
+    parts = _http_url(text)
+    if parts.path not in {"", "/"}:
+        raise ValueError(
+            "has a path, but the request target is relayed as it is; write the URL without it, "
+            "and write [[chat]] paths as clients send them"
+        )
+    return text.rstrip("/")
+
+
+def _admin_url(text: str) -> str:
+    _http_url(text)
+    return text.rstrip("/")
+
+
+def _http_url(text: str) -> SplitResult:
+    if not _VISIBLE.fullmatch(text):
+        raise ValueError("is empty, or has spaces, control or non-ASCII characters; write scheme://host:port alone")
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError:
+        raise ValueError("has no valid host or port; write for example http://127.0.0.1:9000") from None
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ValueError("is no http or https URL with a host; write for example http://127.0.0.1:9000")
+    if port == 0:
+        raise ValueError("has port 0, which nobody listens on; write the port of the backend")
+    if parts.username is not None or parts.password is not None:
+        raise ValueError("carries a user or password; leave them out, and name an Authorization header in admin.headers")
+    if "?" in text or "#" in text:
+        raise ValueError("has a query or fragment; leave out what stands from '?' or '#' on")
+    return parts
+
+
+def _network(value: object) -> IPv4Network | IPv6Network:
+    if isinstance(value, IPv4Network | IPv6Network):
+        return value
+    if not isinstance(value, str):
+        raise ValueError(f"must be a network in quotes, is {kind_of(value)}; write for example '10.0.0.0/8'")  # noqa: TRY004  (pydantic's)
+    try:
+        return ip_network(value)
+    except ValueError:
+        pass
+    try:
+        network = ip_interface(value).network
+    except ValueError:
+        raise ValueError(f"{value!r} is no network; write an address and a prefix length, as '10.0.0.0/8'") from None
+    raise ValueError(f"{value!r} names an address within a network; write '{network}'")
+
+
+def _method(text: str) -> str:
+    if not _TOKEN.fullmatch(text):
+        raise ValueError(f"{text!r} is no HTTP method (a token of RFC 9110); write for example 'POST'")
+    if text not in _METHODS and text.upper() in _METHODS:
+        raise ValueError(f"{text!r} is not in capitals, and methods tell case apart; write '{text.upper()}'")
+    return text
+
+
+def _call_path(text: str) -> str:
+    if not text.startswith("/"):
+        raise ValueError("does not begin with '/'; write it as it follows the host, as '/admin/requests/{request_id}'")
+    if "#" in text or not _VISIBLE.fullmatch(text):
+        raise ValueError("has '#', spaces, control or non-ASCII characters; percent-encode them")
+    names_in(text)
+    return text
+
+
+def _route_path(text: str) -> str:
+    compile_path(text)
+    return text
+
+
+def _header_name(text: str) -> str:
+    if not _TOKEN.fullmatch(text):
+        raise ValueError(f"{text!r} is no header's name (a token of RFC 9110); write for example 'Authorization'")
+    return text
+
+
+def _header_value(text: str) -> str:
+    if any(char != "\t" and not char.isprintable() for char in text):
+        raise ValueError("has a line break or other control characters; remove them")
+    if text != text.strip():
+        raise ValueError("begins or ends with white space; remove it")
+    return text
+
+
+def _header_template(text: str) -> str:
+    _check_braces(text)
+    return _header_value(text)
+
+
+def _check_braces(text: str) -> None:
+    try:
+        names_in(text)
+    except TemplateSyntaxError:
+        raise ValueError("has a brace that belongs to no {name}; write '{{' or '}}' for the brace itself") from None
+
+
+def _json_template(value: object) -> object:
+    match value:
+        case str():
+            _check_braces(value)
+        case list():
+            for item in value:
+                _json_template(item)
+        case dict():
+            for item in value.values():
+                _json_template(item)
+        case float() if not math.isfinite(value):
+            raise ValueError("holds inf or nan, which JSON has not; write a number, or text in quotes")
+        case None | bool() | int() | float():
+            pass
+        case _:
+            raise ValueError("holds a date or time, which JSON has not; write it as text, in quotes")
+    return value
+
+
+def _capture_name(text: str) -> str:
+    if not _NAME.fullmatch(text):
+        raise ValueError("is no name that a template can use; write letters, digits and '_' only")
+    if text in OWN_NAMES:
+        raise ValueError(f"is the sidecar's own value, which templates can use as {{{text}}}; choose another name")
+    return text
+
+
+def _source(value: object) -> Source:
+    if isinstance(value, Source):
+        return value
+    if not isinstance(value, str):
+        raise ValueError(f"must be a source in quotes, is {kind_of(value)}; write for example 'request.json:/id'")  # noqa: TRY004  (pydantic's)
+    return parse_source(value)
+
+
+def _begins(value: object) -> object:
+    if value in BEGINS_WORDS:
+        return value
+    try:
+        source = _source(value)
+    except SourceSyntaxError as error:
+        if isinstance(value, str) and ":" in value:
+            raise
+        raise ValueError(f"{value!r} is none of {', '.join(BEGINS_WORDS)}; write one, or a request source") from error
+    if source.place not in REQUEST_PLACES:
+        raise ValueError(f"{source.place} is not known before the request is forwarded; use a source of the request")
+    return source
+
+
+def _terminal(text: str) -> str:
+    parse_terminal(text)
+    return text
+
+
+def _token(text: str) -> str:
+    if text and not _VISIBLE.fullmatch(text):
+        raise ValueError("has spaces, control or non-ASCII characters; choose a token without them")
+    return text
+
+
+def _journal_path(text: str) -> str:
+    if not text or "\0" in text:
+        raise ValueError("is empty or has a NUL; name a file, as 'sidecar.db'")
+    if text.startswith((":memory:", "file:")):
+        raise ValueError("is no file's path, but what is owed must outlive the process; name a file, as 'sidecar.db'")
+    return text
+
+
+Seconds: TypeAlias = Annotated[float, Field(gt=0, le=SECONDS_MAX), BeforeValidator(_number)]
+SecondsOrNone: TypeAlias = Annotated[float, Field(ge=0, le=SECONDS_MAX), BeforeValidator(_number)]
+Count: TypeAlias = Annotated[int, Field(ge=1, le=COUNT_MAX), BeforeValidator(_number)]
+CountOrNone: TypeAlias = Annotated[int, Field(ge=0, le=COUNT_MAX), BeforeValidator(_number)]
+Status: TypeAlias = Annotated[int, Field(ge=100, le=599), BeforeValidator(_number)]
+OneWorker: TypeAlias = Annotated[Literal[1], BeforeValidator(_one_worker)]
+ListenAddress: TypeAlias = Annotated[str, AfterValidator(_listen_address)]
+ConsoleAddress: TypeAlias = Annotated[str, AfterValidator(_console_address)]
+UpstreamUrl: TypeAlias = Annotated[str, AfterValidator(_upstream_url)]
+AdminUrl: TypeAlias = Annotated[str, AfterValidator(_admin_url)]
+Network: TypeAlias = Annotated[IPv4Network | IPv6Network, PlainValidator(_network)]
+Method: TypeAlias = Annotated[str, AfterValidator(_method)]
+CallPath: TypeAlias = Annotated[str, AfterValidator(_call_path)]
+RoutePath: TypeAlias = Annotated[str, AfterValidator(_route_path)]
+HeaderName: TypeAlias = Annotated[str, AfterValidator(_header_name)]
+HeaderValue: TypeAlias = Annotated[str, AfterValidator(_header_value)]
+HeaderTemplate: TypeAlias = Annotated[str, AfterValidator(_header_template)]
+JsonTemplate: TypeAlias = Annotated[JsonValue, BeforeValidator(_json_template)]
+CaptureName: TypeAlias = Annotated[str, AfterValidator(_capture_name)]
+Sources: TypeAlias = tuple[Annotated[Source, PlainValidator(_source)], ...]
+Begins: TypeAlias = Annotated[Literal["absent", "always", "probe"] | Source, PlainValidator(_begins)]
+Frame: TypeAlias = Annotated[str, AfterValidator(_terminal)]
+Token: TypeAlias = Annotated[str, AfterValidator(_token), Field(repr=False)]
+JournalPath: TypeAlias = Annotated[str, AfterValidator(_journal_path)]
