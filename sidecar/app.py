@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from sidecar.turn.state import Plan
 
 LEASE_MARGIN_S: Final = 30.0
+LAST_TURNS_S: Final = 2.0
 LAST_STEPS_S: Final = 5.0
 LAST_CONNECTIONS_S: Final = 1.0
 BACKLOG: Final = 4096
@@ -86,7 +87,16 @@ class Sidecar:
         log.info("stopping", grace_s=self.settings.listen.shutdown_grace_s)
         self.server.close()
         await self.front.drain(self.settings.listen.shutdown_grace_s)
+        await self._wait_for_turns()
         await self.dispatcher.drain(LAST_STEPS_S)
+
+    async def _wait_for_turns(self) -> None:
+        """Wait a little for what may still be learned of turns: an acknowledgement, an id."""
+        try:
+            async with asyncio.timeout(LAST_TURNS_S):
+                await self.driver.wait_until_empty()
+        except TimeoutError:
+            log.warning("shutdown_leaves_turns", turns=len(tuple(self.driver.live)))
 
 
 async def _assemble(settings: Settings, stack: AsyncExitStack) -> Sidecar:

@@ -76,5 +76,5 @@ class OpenEvent:
 
     def joined(self) -> bytes | None:
         """Give the event's data if looking at it is worth while, else None."""
-        worth = self._wanted and len(self._data) > 1 and self._bytes_left >= 0
+        worth = self._wanted and len(self._data) > 1
         return b"\n".join(self._data) if worth else None

@@ -14,13 +14,7 @@ from typing import Final
 _BAD_ESCAPE: Final = re.compile(r"~(?![01])")
 _INDEX: Final = re.compile(r"0|[1-9][0-9]{0,8}", re.ASCII)
 _BOM: Final = "\ufeff"
-
-
-def _no_value(_constant: str) -> None:
-    """Stand in for NaN and Infinity, which JSON does not have."""
-
-
-_DECODER: Final = json.JSONDecoder(parse_int=str, parse_float=str, parse_constant=_no_value, strict=False)
+_DECODER: Final = json.JSONDecoder(parse_int=str, parse_float=str, strict=False)
 
 
 def read_json(data: bytes) -> object:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 TEMP_PREFIX: Final = "temp_"
 _FROM_OUTSIDE: Final = -1
+_ONLY_VALUE: Final = re.compile(r"\^\(([A-Za-z0-9_-]+)\)\$")  # a pattern such as ^(true)$
 _MAY_BE_ESCAPED: Final = re.compile(r'["\\/\x00-\x1f]')  # by a letter (RFC 8259, 7); the rest only by number
 
 
@@ -34,14 +35,13 @@ class _Watch:
 
 
 class Watchlist:
-    """What is still to be found, and what was: `learned`, `final`, and `ended` after the terminal frame."""
+    """What is still to be found, and what was: `learned` since it was last taken, and `final`."""
 
     def __init__(
         self, sources: Mapping[str, tuple[Source, ...]], known: Mapping[str, str], terminal: Sequence[str]
     ) -> None:
         self.learned: dict[str, str] = {}
         self.final: dict[str, str] = {}
-        self.ended = False
         self._terminals: tuple[Terminal, ...] = tuple(map(parse_terminal, terminal))
         self._current = {name: (value, _FROM_OUTSIDE) for name, value in known.items()}
         self._watches = tuple(
@@ -85,16 +85,14 @@ class Watchlist:
         return self._end() if ended else False
 
     def _hear(self, watch: _Watch, value: str) -> None:
-        current, rank = self._current.get(watch.name, (None, _FROM_OUTSIDE))
-        if current is None:
+        if watch.name not in self._current:
             self._current[watch.name] = value, watch.rank
             self.learned[watch.name] = value
             self._shorten()
-        elif current.startswith(TEMP_PREFIX) and watch.rank > rank and value != current:
+        elif self._may_tell(watch) and value != self._current[watch.name][0]:
             self.final[watch.name] = value
 
     def _end(self) -> bool:
-        self.ended = True
         self._terminals = ()
         self._shorten()
         return True
@@ -113,19 +111,23 @@ class Watchlist:
 def _markers(watches: Sequence[_Watch], terminals: Sequence[Terminal]) -> tuple[bytes, ...]:
     sources = [watch.source for watch in watches]
     sources += [terminal.source for terminal in terminals if terminal.source]
-    keys = {_key_marker(source.tokens) for source in sources}
+    inside = {_marker(source) for source in sources}
     lines = {terminal.marker for terminal in terminals if not terminal.source}
-    escapes = {b"\\u00" if key.isascii() else b"\\u" for key in keys}
-    return tuple(sorted(keys | lines | escapes))
+    escapes = {b"\\u00" if marker.isascii() else b"\\u" for marker in inside}
+    return tuple(sorted(inside | lines | escapes))
 
 
 @lru_cache(maxsize=256)
-def _key_marker(tokens: tuple[str, ...]) -> bytes:
-    """Give what stands, unless it is escaped by number, in every JSON text in which the pointer finds something.
+def _marker(source: Source) -> bytes:
+    """Give what stands, unless it is escaped by number, in every JSON text in which the source finds something.
 
-    It is the last key, in its quotes if no other escape can be in it, else its longest piece that cannot be escaped.
+    It is the one value that the pattern lets through, or the last key: in its quotes if nothing else in it can be
+    escaped, else its longest piece that cannot.
     """
-    key = next((token for token in reversed(tokens) if not is_index(token)), None)
+    only_value = _ONLY_VALUE.fullmatch(source.pattern.pattern) if source.pattern else None
+    if only_value:
+        return only_value[1].encode()
+    key = next((token for token in reversed(source.tokens) if not is_index(token)), None)
     if key is None:
         return b""
     piece = max(_MAY_BE_ESCAPED.split(key), key=len)

@@ -68,7 +68,7 @@ def _parse_unix(path: str) -> UnixAddress:
     if not path or "\0" in path:
         raise AddressSyntaxError("'unix:' must be followed by a path; write for example 'unix:/run/sidecar.sock'")
     if len(path.encode(errors="replace")) > UNIX_PATH_BYTES_MAX:
-        raise AddressSyntaxError(f"the path of a Unix socket has at most {UNIX_PATH_BYTES_MAX} bytes; use a shorter one")
+        raise AddressSyntaxError(f"the path of a Unix socket has at most {UNIX_PATH_BYTES_MAX} bytes; shorten it")
     return UnixAddress(path)
 
 
@@ -99,4 +99,4 @@ def _parse_port(port: str, text: str) -> int:
     # The length bounds the work of int(), the ASCII check keeps out digits of other scripts.
     if port.isascii() and port.isdecimal() and len(port) <= len(str(PORT_MAX)) and int(port) <= PORT_MAX:
         return int(port)
-    raise AddressSyntaxError(f"{text!r} has no port from 0 to {PORT_MAX} behind its last colon; write one, as in ':8080'")
+    raise AddressSyntaxError(f"{text!r} has no port from 0 to {PORT_MAX} behind its last colon; write one, as ':8080'")

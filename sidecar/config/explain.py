@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from difflib import get_close_matches
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, get_args
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 _EXAMPLES: Final[Mapping[str, str]] = MappingProxyType(
     {"url": "http://127.0.0.1:9000", "method": "POST", "path": "/admin/requests/{request_id}/cancel"}
 )
+NUMBER_CHARS_MAX: Final = 40
 _WANTED: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
     {
         "string_type": ("text", "write it in quotes"),
@@ -47,47 +49,47 @@ _BOUNDS: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
         "less_than_equal": ("at most", "le"),
     }
 )
+_KINDS: Final[tuple[tuple[type | tuple[type, ...], str], ...]] = (
+    (bool, "true or false"),  # before int, which it is too
+    (int, "a number"),
+    (float, "a number with a fraction"),
+    (str, "text"),
+    ((list, tuple), "an array"),
+    (dict, "a table"),
+)
 
 
 def explain(error: ErrorDetails, root: type[BaseModel]) -> Problem:
     """Put a validation error of the model `root` into the operator's words."""
     loc = tuple(part for part in error["loc"] if part != "[key]")
-    kind, context = error["type"], error.get("ctx", {})
-    if kind == "value_error":
-        return Problem(loc, str(context["error"]))
-    if kind == "extra_forbidden":
-        return _unknown_key(loc, root)
-    if kind == "missing":
-        name = str(loc[-1])
-        return Problem(loc, "is missing", f'write for example {name} = "{_EXAMPLES.get(name, "...")}"')
-    if kind == "literal_error":
-        return Problem(loc, f"must be {context['expected']}", "write one of these")
-    if kind in {"too_short", "string_too_short"}:
-        return Problem(loc, "is empty", "write at least one, or leave the line out for the default")
-    if kind in _BOUNDS:
-        relation, name = _BOUNDS[kind]
-        return Problem(loc, f"must be {relation} {context[name]:g}, is {error['input']}", "write such a number")
-    if kind in _WANTED:
-        wanted, mend = _WANTED[kind]
-        return Problem(loc, f"must be {wanted}, is {kind_of(error['input'])}", mend)
-    return Problem(loc, "cannot be used", "config.example.toml shows its form")
+    match error["type"]:
+        case "value_error":
+            what, mend = str(error["ctx"]["error"]), ""
+        case "extra_forbidden":
+            what, mend = "is no setting", _nearest(loc, root)
+        case "missing":
+            what, mend = "is missing", f'write for example {loc[-1]} = "{_EXAMPLES.get(str(loc[-1]), "...")}"'
+        case "literal_error":
+            what, mend = f"must be {error['ctx']['expected']}", "write one of these"
+        case "too_short":
+            what, mend = "is empty", "write at least one, or leave the line out for the default"
+        case bounded if bounded in _BOUNDS:
+            relation, name = _BOUNDS[bounded]
+            what = f"must be {relation} {_plain(error['ctx'][name])}, is {_plain(error['input'])}"
+            mend = "write such a number"
+        case mistyped if mistyped in _WANTED:
+            wanted, mend = _WANTED[mistyped]
+            what = f"must be {wanted}, is {kind_of(error['input'])}"
+        case _:
+            what, mend = "cannot be used", "config.example.toml shows its form"
+    return Problem(loc, what, mend)
 
 
 def kind_of(value: object) -> str:
     """Name the kind of a TOML value, and never the value itself."""
-    match value:
-        case bool():
-            return "true or false"
-        case int() | float():
-            return "a number"
-        case str():
-            return "text"
-        case list() | tuple():
-            return "an array"
-        case dict():
-            return "a table"
-        case _:
-            return "a date or time"
+    if isinstance(value, float) and not math.isfinite(value):
+        return "inf or nan"
+    return next((name for kinds, name in _KINDS if isinstance(value, kinds)), "a date or time")
 
 
 def keys_of(model: type[BaseModel]) -> dict[str, type[BaseModel] | None]:
@@ -102,16 +104,20 @@ def _table_in(annotation: object) -> type[BaseModel] | None:
     return next((table for part in get_args(annotation) if (table := _table_in(part))), None)
 
 
-def _unknown_key(loc: Loc, root: type[BaseModel]) -> Problem:
-    name, table = str(loc[-1]), _table_at(loc[:-1], root)
-    known = list(keys_of(table))
+def _plain(number: object) -> str:
+    """Write a number as the operator would, within a line."""
+    text = f"{int(number)}" if isinstance(number, float) and number.is_integer() else f"{number}"
+    return text if len(text) <= NUMBER_CHARS_MAX else f"{text[:NUMBER_CHARS_MAX]}..."
+
+
+def _nearest(loc: Loc, root: type[BaseModel]) -> str:
+    """Say which setting an unknown one may have meant: of that name elsewhere, of a like name here, or any here."""
+    name, known = str(loc[-1]), list(keys_of(_table_at(loc[:-1], root)))
+    if homes := list(_homes(name, root)):
+        return f"did you mean {' or '.join(map(key_text, homes))}?"
     if near := get_close_matches(name.lower(), known, n=1):
-        mend = f"did you mean {near[0]}?"
-    elif homes := [home for home in _homes(name, root) if home != loc]:
-        mend = f"did you mean {' or '.join(map(key_text, homes))}?"
-    else:
-        mend = f"known here: {', '.join(known)}"
-    return Problem(loc, "is no setting", mend)
+        return f"did you mean {near[0]}?"
+    return f"known here: {', '.join(known)}"
 
 
 def _table_at(loc: Loc, root: type[BaseModel]) -> type[BaseModel]:

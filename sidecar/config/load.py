@@ -39,7 +39,7 @@ def load(path: Path, env: Mapping[str, str]) -> Settings:
 def load_table(table: Mapping[str, Any], env: Mapping[str, str]) -> Settings:
     """Make settings of a parsed TOML document. Raises ConfigError as `load` does."""
     environment = Environment(env)
-    filled: Any = environment.fill(dict(table))
+    filled: Any = environment.fill({"upstream": {}, **table})  # so that a missing URL is missed by its full name
     problems = environment.problems
     settings, faults = _validate(filled)
     problems += _not_mere_consequences(faults, problems)
@@ -58,7 +58,7 @@ def _read(path: Path) -> str:
         with path.open("rb") as file:
             content = file.read(FILE_BYTES_MAX + 1)
     except FileNotFoundError:
-        raise ConfigError([f"{path}: there is no such file; give an existing one (config.example.toml is one)"]) from None
+        raise ConfigError([f"{path}: no such file; give an existing one (config.example.toml is one)"]) from None
     except (OSError, ValueError) as error:
         reason = (isinstance(error, OSError) and error.strerror) or str(error)
         raise ConfigError([f"{path}: cannot be read ({reason}); give a file that can"]) from None
@@ -77,8 +77,8 @@ def _parse(path: Path, text: str) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         found = _PLACE_IN_FILE.fullmatch(str(error))
         what, place = (found["what"], found["place"].removeprefix("at ")) if found else (str(error), "somewhere")
-        where = f"{path}, {place}"
-        raise ConfigError([f"{where}: is no TOML: {' '.join(what.split())}; see https://toml.io for its form"]) from None
+        problem = f"{path}, {place}: is no TOML: {' '.join(what.split())}; mend it there, or just before"
+        raise ConfigError([problem]) from None
 
 
 def _validate(table: object) -> tuple[Settings | None, list[Problem]]:
@@ -102,9 +102,7 @@ def _salvage(table: object, problems: Iterable[Problem]) -> Settings | None:
     intact: Any = copy.deepcopy(table)
     for problem in problems:
         _remove(intact, problem.loc)
-    if isinstance(intact, dict):
-        upstream = intact.setdefault("upstream", {})
-        upstream.setdefault("url", _ANY_UPSTREAM)
+    intact.setdefault("upstream", {}).setdefault("url", _ANY_UPSTREAM)
     return _validate(intact)[0]
 
 
@@ -132,7 +130,8 @@ def _remove_key(table: Any, loc: Loc) -> None:  # noqa: ANN401  (a TOML document
         table = table.get(part)
 
 
-def _place_in_order(problem: Problem) -> int:
-    """Give a section's place among the sections; those that are unknown come first."""
-    sections = list(Settings.model_fields)
-    return sections.index(str(problem.loc[0])) if problem.loc and problem.loc[0] in sections else -1
+def _place_in_order(problem: Problem) -> tuple[int, int]:
+    """Give a section's place among the sections, and a `[[chat]]`'s among its like; what is unknown comes first."""
+    sections: list[str | int] = list(Settings.model_fields)
+    section, index = (*problem.loc, -1)[:2]
+    return sections.index(section) if section in sections else -1, index if isinstance(index, int) else -1

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from itertools import combinations
 from typing import TYPE_CHECKING, Final
+from urllib.parse import unquote
 
 from sidecar.capture.route import compile_path
 from sidecar.capture.sources import REQUEST_PLACES, Place
@@ -130,7 +131,7 @@ def _check_routes(settings: Settings) -> Iterator[Problem]:
 
 def _shape(path: str) -> tuple[str | None, ...]:
     """Give what two paths have in common that match the same requests: names are of no account."""
-    return compile_path(path).literals
+    return tuple(None if names_in(segment) else unquote(segment) for segment in path.split("/"))
 
 
 def _routes_relied(*indexes: int) -> tuple[Loc, ...]:

@@ -83,7 +83,7 @@ def _http_url(text: str) -> SplitResult:
     if port == 0:
         raise ValueError("has port 0, which nobody listens on; write the port of the backend")
     if parts.username is not None or parts.password is not None:
-        raise ValueError("carries a user or password; leave them out, and name an Authorization header in admin.headers")
+        raise ValueError("carries a user or password; leave them out; admin.headers can have an Authorization")
     if "?" in text or "#" in text:
         raise ValueError("has a query or fragment; leave out what stands from '?' or '#' on")
     return parts

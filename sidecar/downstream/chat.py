@@ -49,6 +49,8 @@ if TYPE_CHECKING:
 
 CONVERSATION_ID: Final = b"X-Conversation-Id"
 ERROR_STATUS: Final = 400
+LEAVINGS: Final = frozenset({Cause.CLOSED, Cause.RESET, Cause.VANISHED})
+"""The client's own doing; before its request is whole, they mean that the upload was cut."""
 
 
 @dataclass(slots=True)
@@ -250,7 +252,8 @@ class ChatExchange(Exchange):
 
     def left(self, cause: Cause) -> None:
         """Take note: downstream is gone. What that means for the upstream, the turn decides."""
-        cause = cause if self._request.content.is_eof() else Cause.UPLOAD_CUT
+        if cause in LEAVINGS and not self._request.content.is_eof():
+            cause = Cause.UPLOAD_CUT
         self._note_departure(cause)
         self._finish(keep=False)
         if self._live is not None:

@@ -54,6 +54,7 @@ class Connection(RequestHandler):
     ) -> None:
         super().__init__(manager, loop=loop, **aiohttp_settings)
         self.departed: Cause | None = None
+        self.retiring = False
         self.handovers: set[Handover] = set()
         self._listen = listen
         self._watch = watch
@@ -105,6 +106,12 @@ class Connection(RequestHandler):
         if self.transport is not None:
             if not framed:
                 reset_on_close(self.transport)
+            self.force_close()
+
+    def retire(self) -> None:
+        """Serve no further request: close when idle, else after the exchange under way."""
+        self.retiring = True
+        if self._occupant is None:
             self.force_close()
 
     def unacknowledged(self) -> int:

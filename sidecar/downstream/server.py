@@ -72,7 +72,8 @@ class Front(web.Server):
 
     async def drain(self, timeout_s: float) -> None:
         """Let exchanges under way finish for a while; then downstream is left to see its stream broken off."""
-        self.pre_shutdown()
+        for connection in self.connections:
+            cast("Connection", connection).retire()
         try:
             async with asyncio.timeout(timeout_s):
                 await self._idle.wait()
@@ -95,7 +96,8 @@ class Front(web.Server):
             if not self._exchanges:
                 self._idle.set()
             _log_exchange(request, exchange)
-        return cast("web.StreamResponse", Relayed(keep_alive=keep_alive))
+        retiring = cast("Connection", request.protocol).retiring
+        return cast("web.StreamResponse", Relayed(keep_alive=keep_alive and not retiring))
 
     def _exchange(self, request: web.BaseRequest, match: ChatMatch | None) -> Exchange:
         connection = cast("Connection", request.protocol)

@@ -75,7 +75,9 @@ class GroupCommit:
         self._closed = True
         self._wake.set()
         if self._task is not None:
-            await self._task
+            await asyncio.wait([self._task])
+            if not self._task.cancelled():
+                self._task.result()  # a bug of ours must show
 
     async def _run(self) -> None:
         group: list[_Pending] = []

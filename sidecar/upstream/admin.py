@@ -8,9 +8,7 @@ cookies are dropped, and the outbox alone tries again.
 from __future__ import annotations
 
 import time
-from string import punctuation
 from typing import TYPE_CHECKING, Final
-from urllib.parse import quote
 
 import aiohttp
 from multidict import CIMultiDict
@@ -22,6 +20,7 @@ from sidecar.engine.ports import CallOutcome, Verdict
 from sidecar.errors import BugError
 from sidecar.turn.state import NOTHING, StepKind
 from sidecar.upstream.retry_after import retry_after_s
+from sidecar.upstream.unreachable import why_unreachable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -105,7 +104,7 @@ class AdminClient:
         try:
             async with self._session.request(
                 call.method,
-                self._url(call.path, values),
+                URL(self._base_url + render_path(call.path, values), encoded=True),
                 headers=self._headers(call, values, extra),
                 json=None if call.json_ is None else render_json(call.json_, values),
                 allow_redirects=False,
@@ -115,10 +114,6 @@ class AdminClient:
             return _failed(f"no answer within {self._admin.timeout_s:g} s")
         except (aiohttp.ClientError, OSError, ValueError) as error:
             return _failed(_reason(error))
-
-    def _url(self, path: str, values: Mapping[str, str]) -> URL:
-        """Give the URL exactly as rendered; only what cannot stand in a request line is encoded."""
-        return URL(self._base_url + quote(render_path(path, values), safe=punctuation), encoded=True)
 
     def _headers(self, call: Call, values: Mapping[str, str], extra: Mapping[str, str]) -> CIMultiDict[str]:
         """Lay the call's fields over the API's, and both over our own."""
@@ -181,8 +176,10 @@ def _failed(reason: str) -> CallOutcome:
 def _reason(error: Exception) -> str:
     """Say in a few words what went wrong; neither URL nor header may be in them."""
     match error:
+        case aiohttp.ClientConnectorCertificateError():
+            return f"cannot connect: {why_unreachable(error.certificate_error)}"
         case aiohttp.ClientConnectorError():
-            return f"cannot connect: {error.os_error.strerror or type(error.os_error).__name__}"
+            return f"cannot connect: {why_unreachable(error.os_error)}"
         case aiohttp.ClientResponseError():
             return "answered no proper HTTP"
         case aiohttp.ClientConnectionError():

@@ -79,7 +79,8 @@ class Answer:
             receiver.body_received(b"", framing, last=True)
 
     def fail(self, error: PeerError) -> None:
-        """Tell the receiver, unless it has heard the end before."""
+        """Tell the receiver, unless it has heard the end before; the connection is of no more use."""
+        self.keeps_alive = False
         receiver = self._take_receiver()
         if receiver is not None:
             receiver.answer_failed(error)

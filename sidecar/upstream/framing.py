@@ -42,9 +42,9 @@ class Framing(ABC):
         """The offset in the last fed data at which the last-chunk line (`0 ... CRLF`) begins: 0 if it began in an
         earlier piece, None if it is still to come or the body is not chunked."""
         self.unfinished = 0
-        """How many of the bytes fed last, over as many pieces as they came in, are the begin of a chunk-size line whose
-        end is still to come. They may turn out to be the last-chunk line; whoever wants to put a chunk before it
-        holds them back."""
+        """How many of the bytes fed last, over as many pieces as they came in, begin a chunk-size line whose end is
+        still to come. It may turn out to be the last-chunk line: whoever wants to put a chunk before that holds them
+        back. With `held + data` then at hand, the place is `len(held) + trailer_start`, or 0 where that is 0."""
 
     @abstractmethod
     def feed(self, data: bytes) -> int:
@@ -121,7 +121,6 @@ class ChunkedBody(Framing):
     def feed(self, data: bytes) -> int:
         """Claim all bytes up to the end of the trailer section."""
         self.spans = []
-        self.unfinished = 0
         self.trailer_start = 0 if self._in_trailer else None
         position, stop = 0, len(data)
         while position < stop and not self.complete:
@@ -179,6 +178,7 @@ class ChunkedBody(Framing):
         return stop
 
     def _begin_chunk(self, size: int, position: int) -> None:
+        self.unfinished = 0
         if size:
             self._left = size + len(_CRLF)
         else:

@@ -7,9 +7,6 @@ very moment of the next request: whoever must not be refused for that asks for a
 from __future__ import annotations
 
 import asyncio
-import os
-import re
-import socket
 import ssl
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, Final
@@ -17,6 +14,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from sidecar.errors import UpstreamTimeoutError, UpstreamUnreachableError
 from sidecar.upstream.connection import UpstreamConnection
+from sidecar.upstream.unreachable import why_unreachable
 
 if TYPE_CHECKING:
     from sidecar.config import Upstream
@@ -25,7 +23,6 @@ IDLE_S: Final = 30.0
 IDLE_MAX: Final = 128
 
 _HAPPY_EYEBALLS_DELAY_S: Final = 0.25
-_REASON_CHARS_MAX: Final = 200
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 
 
@@ -91,7 +88,7 @@ class UpstreamPool:
                 f"no connection to {where} within {self._settings.connect_timeout_s:g} s"
             ) from None
         except (OSError, UnicodeError) as error:  # a name may be too odd even to be looked up
-            raise UpstreamUnreachableError(f"cannot connect to {where}: {_reason(error)}") from None
+            raise UpstreamUnreachableError(f"cannot connect to {where}: {why_unreachable(error)}") from None
 
     async def _dial(self) -> UpstreamConnection:
         loop = asyncio.get_running_loop()
@@ -146,15 +143,3 @@ def _is_address(name: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _reason(error: OSError | UnicodeError) -> str:
-    """Say in a few words why a connection failed; a failure of several addresses alike is said once."""
-    if isinstance(error, socket.gaierror):
-        return f"its name does not resolve ({error.strerror})"
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return f"its certificate was refused ({error.verify_message})"
-    if isinstance(error, ssl.SSLError):
-        return f"TLS failed ({error.reason})"
-    numbers = sorted({int(number) for number in re.findall(r"\[Errno (\d+)\]", str(error))})
-    return (", ".join(map(os.strerror, numbers)) or str(error) or type(error).__name__)[:_REASON_CHARS_MAX]

@@ -196,5 +196,4 @@ async def test_a_cancelled_writer_leaves_nobody_waiting(journal: SqliteJournal, 
         await future
     with pytest.raises(JournalUnavailableError):
         await journal.submit(Change(turn=make_turn(), at=1.0))
-    with pytest.raises(asyncio.CancelledError):
-        await journal.close()
+    await journal.close()

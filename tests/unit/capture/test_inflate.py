@@ -50,6 +50,14 @@ def test_slices_are_small_and_none_is_lost(size: int) -> None:
     assert b"".join(slices) == body
 
 
+def test_what_has_come_of_a_body_is_given_whole() -> None:
+    coder = zlib.compressobj(wbits=31)
+    coded = coder.compress(bytes(2 * SLICE_BYTES)) + coder.flush(zlib.Z_SYNC_FLUSH)
+    for size in range(len(coded)):
+        expected = zlib.decompressobj(wbits=31).decompress(coded[:size])
+        assert b"".join(Inflater("gzip").inflate(coded[:size])) == expected
+
+
 def test_what_is_flushed_comes_at_once() -> None:
     coder = zlib.compressobj(wbits=31)
     inflater = Inflater("gzip")

@@ -187,6 +187,24 @@ def test_idle_from_the_start(known: dict[str, str], terminal: tuple[str, ...], *
     assert scanner(known, terminal).idle is idle
 
 
+def test_a_byte_order_mark_is_only_at_the_beginning() -> None:
+    assert scanner().feed(b"\xef\xbb\xbfdata: [DONE]\n") == 0
+    later = scanner()
+    assert later.feed(b"text\n") is None
+    assert later.feed(b"\xef\xbb\xbfdata: [DONE]\n") is None
+
+
+def test_an_event_whose_first_line_says_nothing_of_what_is_wanted() -> None:
+    pieces = [b"data: {\n", b'data: "temp_id": "a"\n', b"data: }\n\n"]
+    assert tell(scanner(), *pieces).learned == {"conversation_id": "a"}
+
+
+def test_a_line_that_is_too_long_counts_even_if_it_says_nothing() -> None:
+    long = b"x" * 101 + b"\n"
+    assert tell(scanner(line_bytes_max=100), long).skipped_lines == 1
+    assert tell(scanner(line_bytes_max=100), long[:50], long[50:]).skipped_lines == 1
+
+
 def test_idle_as_soon_as_all_is_found() -> None:
     scan = scanner(terminal=())
     idle = []

@@ -88,9 +88,9 @@ def test_only_the_first_terminal_frame_is_told() -> None:
     watchlist = watch({"id": "a"}, "data: [DONE]", "stream.json:/done ~ ^(true)$")
     assert not watchlist.look_at_line(b"data: [DONE]x")
     assert not watchlist.look_at_document({"done": False})
-    assert (watchlist.ended, watchlist.empty) == (False, False)
+    assert [watchlist.empty] == [False]
     assert watchlist.look_at_document({"done": True})
-    assert (watchlist.ended, watchlist.empty) == (True, True)
+    assert watchlist.empty
     assert not watchlist.look_at_line(b"data: [DONE]")
 
 
@@ -117,6 +117,13 @@ def test_without_sources_there_is_nothing_to_watch_and_no_marker() -> None:
         ("/\u4f1a", rb'{"\u4f1a": 1}', True),
         ("/\u4f1a", '{"\u4f1a": 1}'.encode(), True),
         ("/\u4f1a", b'{"x": 1}', False),
+        ("/done ~ ^(true)$", b'{"done": false}', False),
+        ("/done ~ ^(true)$", b'{"done":true}', True),
+        ("/event ~ ^(message_end)$", b'{"event": "message"}', False),
+        ("/event ~ ^(message_end)$", rb'{"event": "message\u005fend"}', True),
+        ("/event ~ ^(a|b)$", b'{"event": "a"}', True),
+        ("/event ~ ^(.)$", b'{"event": "a"}', True),
+        ("/event ~ (?i)^(end)$", b'{"event": "END"}', True),
     ],
 )
 def test_markers(pointer: str, line: bytes, *, marked: bool) -> None:

@@ -48,7 +48,10 @@ def test_any_well_formed_fields_come_through(fields: list[tuple[bytes, bytes]]) 
         (b"HTTP/1.1 200 ", ("1.1", 200, b"")),
         (b"HTTP/1.1 599 caf\xe9", ("1.1", 599, b"caf\xe9")),
         (b"HTTP/1.1 100 Continue", ("1.1", 100, b"Continue")),
-        (b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x", ("1.1", 101, b"Switching Protocols")),
+        (
+            b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x",
+            ("1.1", 101, b"Switching Protocols"),
+        ),
     ],
 )
 def test_status_lines(status_line: bytes, expected: tuple[str, int, bytes]) -> None:

@@ -1,0 +1,113 @@
+"""The grammar of the command line. Each command's parser says in `act` what does it."""
+
+from __future__ import annotations
+
+import sys
+from argparse import ArgumentParser, ArgumentTypeError, RawDescriptionHelpFormatter
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from sidecar.cli import commands
+from sidecar.turn.state import State
+
+if TYPE_CHECKING:
+    from argparse import Namespace, _SubParsersAction
+    from collections.abc import Sequence
+
+    Commands = _SubParsersAction[ArgumentParser]
+
+LIMIT_DEFAULT: Final = 50
+LIMIT_MAX: Final = 10_000
+OUTBOX_STATES: Final = ("pending", "leased", "delivered", "dead")
+_ABOUT: Final = "A reverse proxy that stops and rolls back the AI-chat turns its clients abandon."
+_EXAMPLES: Final = """\
+sidecar demo                        see it at work; nothing else is needed
+sidecar check -c sidecar.toml       find every problem of a configuration
+sidecar run -c sidecar.toml         run until SIGTERM or Ctrl-C
+sidecar outbox list -c sidecar.toml --state dead
+"""
+
+
+def parser() -> ArgumentParser:
+    """Make the parser. What it parses has `act`, which takes it and gives the exit code."""
+    top = ArgumentParser(
+        prog="sidecar", description=_ABOUT, epilog=_EXAMPLES, formatter_class=RawDescriptionHelpFormatter
+    )
+    top.add_argument("--version", action="version", version=f"sidecar {version('cancel-sidecar')}")
+    below = _group(top)
+    _with_config(_command(below, "run", "relay, until SIGTERM or Ctrl-C", commands.run))
+    _with_config(_command(below, "check", "tell every problem of a configuration, or OK", commands.check))
+    _turns(below)
+    _outbox(below)
+    demo = _command(below, "demo", "show three chats with the sidecar and without it", commands.demo)
+    demo.add_argument("--once", action="store_true", help="end after the table; fail if it is not as promised")
+    return top
+
+
+def _turns(commands_of: Commands) -> None:
+    below = _group(commands_of.add_parser("turns", help="look at turns", description="Look at turns."))
+    listing = _command(below, "list", "turns, newest first", commands.list_turns)
+    _with_selection(_with_config(listing), [str(state) for state in State])
+
+
+def _outbox(commands_of: Commands) -> None:
+    about = "Look at the admin calls that are owed, and have dead ones tried again."
+    below = _group(
+        commands_of.add_parser("outbox", help="look at owed admin calls, retry dead ones", description=about)
+    )
+    listing = _command(below, "list", "owed admin calls, newest first", commands.list_outbox)
+    _with_selection(_with_config(listing), OUTBOX_STATES)
+    retry = _with_config(_command(below, "retry", "try dead calls again, from their first attempt", commands.retry))
+    which = retry.add_mutually_exclusive_group(required=True)
+    which.add_argument("id", nargs="?", type=_positive, metavar="ID", help="the id that `outbox list` shows")
+    which.add_argument("--all", action="store_true", help="all that are dead")
+
+
+def _group(group: ArgumentParser) -> Commands:
+    """Let a parser have commands below it; without one of them it shows its help."""
+    group.set_defaults(act=partial(_help, group))
+    return group.add_subparsers(metavar="COMMAND")
+
+
+def _help(group: ArgumentParser, _: Namespace) -> int:
+    group.print_help(sys.stderr)
+    return 2
+
+
+def _command(commands_of: Commands, name: str, about: str, act: commands.Command) -> ArgumentParser:
+    command = commands_of.add_parser(name, help=about, description=f"{about[0].upper()}{about[1:]}.")
+    command.set_defaults(act=act)
+    return command
+
+
+def _with_config(command: ArgumentParser) -> ArgumentParser:
+    # Not `required`: its absence is told with its mend, by the command.
+    command.add_argument("-c", "--config", type=Path, metavar="FILE", help="the TOML file")
+    return command
+
+
+def _with_selection(command: ArgumentParser, states: Sequence[str]) -> None:
+    command.add_argument("--state", choices=states, help="only those in this state")
+    command.add_argument(
+        "--limit", type=_limit, default=LIMIT_DEFAULT, metavar="N", help=f"at most so many (default {LIMIT_DEFAULT})"
+    )
+    command.add_argument("--json", action="store_true", help="JSON instead of a table")
+
+
+def _positive(text: str) -> int:
+    try:
+        number = int(text)
+    except ValueError:
+        number = 0
+    if number < 1:
+        raise ArgumentTypeError(f"{text!r} is no number from 1 on")
+    return number
+
+
+def _limit(text: str) -> int:
+    number = _positive(text)
+    if number > LIMIT_MAX:
+        raise ArgumentTypeError(f"{text!r} is more than {LIMIT_MAX}")
+    return number

@@ -1,0 +1,137 @@
+"""What the commands do. Each takes the parsed arguments and gives an exit code; OperatorError tells what is amiss.
+
+The rest of the sidecar is imported only by the commands that run it, so that the others are quick to answer.
+"""
+
+# ruff: noqa: PLC0415
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import time
+from typing import TYPE_CHECKING, TypeAlias
+
+from sidecar.cli import tables
+from sidecar.config import OFF, Settings, load
+from sidecar.errors import OperatorError
+from sidecar.telemetry import set_up_logging
+
+if TYPE_CHECKING:
+    from argparse import Namespace
+    from collections.abc import Callable, Iterator, Sequence
+
+    from sidecar.config import Call, Chat
+    from sidecar.engine.ports import StepRow
+    from sidecar.turn.state import Turn
+
+    Command: TypeAlias = Callable[[Namespace], int]
+
+
+def run(arguments: Namespace) -> int:
+    """Relay until told to stop."""
+    settings = _load(arguments)
+    from sidecar.app import run as run_app
+
+    run_app(settings)
+    return 0
+
+
+def check(arguments: Namespace) -> int:
+    """Tell every problem of a configuration, or what it comes to."""
+    settings = _load(arguments)
+    sys.stdout.write(f"OK: {arguments.config}\n")
+    sys.stdout.writelines(f"  {name:<10} {text}\n" for name, text in _summary(settings))
+    return 0
+
+
+def list_turns(arguments: Namespace) -> int:
+    """Show turns, newest first."""
+    turns = asyncio.run(_read_turns(_load(arguments), arguments.state, arguments.limit))
+    sys.stdout.write(tables.turns_json(turns) if arguments.json else tables.turns_table(turns, now=time.time()))
+    return 0
+
+
+def list_outbox(arguments: Namespace) -> int:
+    """Show rows of the outbox, newest first."""
+    rows = asyncio.run(_read_outbox(_load(arguments), arguments.state, arguments.limit))
+    sys.stdout.write(tables.outbox_json(rows) if arguments.json else tables.outbox_table(rows, now=time.time()))
+    return 0
+
+
+def retry(arguments: Namespace) -> int:
+    """Have dead steps tried again."""
+    revived = asyncio.run(_retry(_load(arguments), arguments.id))
+    sys.stdout.write(f"{revived} dead step{'' if revived == 1 else 's'} will be tried again\n")
+    return 0
+
+
+def demo(arguments: Namespace) -> int:
+    """Show three chats with the sidecar and without it."""
+    from sidecar.demo import play
+
+    return play(once=arguments.once)
+
+
+def _load(arguments: Namespace) -> Settings:
+    if arguments.config is None:
+        raise OperatorError(
+            "which configuration? Name its file with -c FILE (config.example.toml is one to start from)"
+        )
+    return load(arguments.config, os.environ)
+
+
+async def _read_turns(settings: Settings, state: str | None, limit: int) -> Sequence[Turn]:
+    from sidecar.app import operator_journal
+    from sidecar.turn.state import State
+
+    set_up_logging(settings.log)
+    async with operator_journal(settings) as desk:
+        return await desk.turns(state=State(state) if state else None, limit=limit)
+
+
+async def _read_outbox(settings: Settings, state: str | None, limit: int) -> Sequence[StepRow]:
+    from sidecar.app import operator_journal
+
+    set_up_logging(settings.log)
+    async with operator_journal(settings) as desk:
+        return await desk.outbox(state=state, limit=limit)
+
+
+async def _retry(settings: Settings, step_id: int | None) -> int:
+    """Have one dead step tried again, or (None) all; give their number. Raises OperatorError if it is not dead."""
+    from sidecar.app import operator_journal
+
+    set_up_logging(settings.log)
+    async with operator_journal(settings) as desk:
+        if step_id is None:
+            return await desk.retry_all()
+        if await desk.retry(step_id):
+            return 1
+    raise OperatorError(f"no dead step has the id {step_id}; `sidecar outbox list --state dead` shows those that are")
+
+
+def _summary(settings: Settings) -> Iterator[tuple[str, str]]:
+    """Say what a configuration comes to: nothing of it can be a secret."""
+    yield "listen", settings.listen.address
+    yield "upstream", settings.upstream.url
+    for chat in settings.chat:
+        yield "chat", _chat_text(chat)
+    if not settings.chat:
+        yield "chat", "none: everything is only relayed"
+    yield "admin", settings.admin_url
+    admin = settings.admin
+    for name in ("cancel", "rollback", "confirm", "verify"):
+        yield f"  {name}", _call_text(getattr(admin, name))
+    yield "journal", settings.journal.path
+    yield "console", settings.console.address if settings.console.address != OFF else "none"
+
+
+def _chat_text(chat: Chat) -> str:
+    return f"{', '.join(sorted(chat.methods))} {chat.path}, cancelled by POST {chat.cancel_path}"
+
+
+def _call_text(call: Call | bool) -> str:
+    """Name a call; its query may hold a key."""
+    return "none" if isinstance(call, bool) else f"{call.method} {call.path.partition('?')[0]}"

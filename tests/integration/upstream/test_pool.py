@@ -1,0 +1,236 @@
+"""The pool against real listeners: which connection is handed out, which is dropped, and how a failure reads."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from pathlib import Path
+
+import pytest
+
+from sidecar.config import Upstream
+from sidecar.errors import UpstreamTimeoutError, UpstreamUnreachableError
+from sidecar.upstream import pool as pool_module
+from sidecar.upstream.pool import UpstreamPool
+from tests.integration.upstream.scripted import ANSWER, Peer, ask, pool_for, scripted, until
+
+CERTIFICATE = Path(__file__).with_name("localhost.pem")
+
+
+def pool_at(url: str, **settings: float) -> UpstreamPool:
+    return UpstreamPool(Upstream.model_validate({"url": url, **settings}))
+
+
+async def echo(peer: Peer) -> None:
+    """Answer every request."""
+    try:
+        while True:
+            await peer.request()
+            await peer.send(ANSWER)
+    except (asyncio.IncompleteReadError, ConnectionError):
+        return
+
+
+async def test_the_most_recently_used_comes_first_and_fresh_is_always_new() -> None:
+    async with scripted(echo) as port, pool_for(port) as pool:
+        first, second = await pool.connect(fresh=False), await pool.connect(fresh=False)
+        assert first is not second
+        await ask(first).end()
+        await ask(second).end()
+        fresh = await pool.connect(fresh=True)
+        assert fresh not in {first, second}
+        assert not fresh.reused
+        assert await pool.connect(fresh=False) is second
+        assert await pool.connect(fresh=False) is first
+        assert pool.idle_count == 0
+        for connection in (first, second, fresh):
+            connection.abort()
+
+
+async def test_a_close_that_the_loop_has_not_seen_is_seen_at_check_out() -> None:
+    loop = asyncio.get_running_loop()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.setblocking(False)
+        async with pool_for(listener.getsockname()[1]) as pool:
+            stale = await pool.connect(fresh=True)
+            peer, _address = await loop.sock_accept(listener)
+            recorder = ask(stale)
+            await loop.sock_recv(peer, 65536)
+            await loop.sock_sendall(peer, ANSWER)
+            await recorder.end()
+            assert pool.idle_count == 1
+            peer.close()
+            assert pool.idle_count == 1  # the loop had no turn yet
+            connection = await pool.connect(fresh=False)
+            assert connection is not stale
+            assert not connection.reused
+            connection.abort()
+
+
+async def test_a_close_of_an_idle_connection_is_noticed() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(ANSWER)
+        peer.close()
+
+    async with scripted(script) as port, pool_for(port) as pool:
+        connection = await pool.connect(fresh=True)
+        await ask(connection).end()
+        await until(lambda: pool.idle_count == 0)
+        assert not connection.is_quiet
+
+
+async def test_idle_connections_expire(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pool_module, "IDLE_S", 0.05)
+    closed = 0
+
+    async def script(peer: Peer) -> None:
+        nonlocal closed
+        await echo(peer)
+        closed += 1
+
+    async with scripted(script) as port, pool_for(port) as pool:
+        connections = [await pool.connect(fresh=True) for _ in range(3)]
+        for connection in connections:
+            await ask(connection).end()
+        assert pool.idle_count == 3
+        await until(lambda: closed == 3)
+        assert pool.idle_count == 0
+        await ask(await pool.connect(fresh=False)).end()
+        await until(lambda: closed == 4)  # the sweep goes on after it had nothing to do
+
+
+async def test_no_more_than_so_many_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pool_module, "IDLE_MAX", 2)
+    async with scripted(echo) as port, pool_for(port) as pool:
+        connections = [await pool.connect(fresh=True) for _ in range(3)]
+        for connection in connections:
+            await ask(connection).end()
+        assert pool.idle_count == 2
+        await connections[0].wait_lost()
+        assert await pool.connect(fresh=False) is connections[2]
+        connections[2].abort()
+
+
+async def test_a_closed_pool_keeps_nothing_and_connects_no_more() -> None:
+    async with scripted(echo) as port, pool_for(port) as pool:
+        idle, busy = await pool.connect(fresh=True), await pool.connect(fresh=True)
+        await ask(idle).end()
+        await pool.close()
+        await pool.close()
+        assert pool.idle_count == 0
+        recorder = ask(busy)
+        assert await recorder.end() is None
+        assert pool.idle_count == 0
+        await busy.wait_lost()
+        with pytest.raises(UpstreamUnreachableError):
+            await pool.connect(fresh=False)
+
+
+async def test_refused() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    for name in ("127.0.0.1", "localhost"):
+        async with pool_for(port, name=name) as pool:
+            with pytest.raises(UpstreamUnreachableError, match="refused") as raised:
+                await pool.connect(fresh=False)
+            assert str(raised.value) == f"cannot connect to {name}:{port}: Connection refused"
+
+
+async def test_all_addresses_of_a_name_are_tried() -> None:
+    async with scripted(echo) as port, pool_for(port, name="localhost") as pool:  # it listens on 127.0.0.1 alone
+        assert await ask(await pool.connect(fresh=False)).end() is None
+
+
+async def test_a_name_too_odd_to_look_up() -> None:
+    async with pool_for(80, name="x" * 64 + ".invalid") as pool:
+        with pytest.raises(UpstreamUnreachableError, match="cannot connect to x"):
+            await pool.connect(fresh=False)
+
+
+async def test_a_connection_that_takes_too_long() -> None:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        crowd = [socket.socket() for _ in range(4)]
+        for one in crowd:
+            one.setblocking(False)
+            one.connect_ex(listener.getsockname())  # fills the backlog; the kernel then answers nobody
+        try:
+            async with pool_for(listener.getsockname()[1], connect_timeout_s=0.1) as pool:
+                with pytest.raises(UpstreamTimeoutError, match=r"within 0\.1 s"):
+                    await pool.connect(fresh=False)
+        finally:
+            for one in crowd:
+                one.close()
+
+
+async def test_leaving_while_connecting_leaves_nothing_behind() -> None:
+    async with scripted(echo) as port, pool_for(port) as pool:
+        for steps in range(6):
+            connecting = asyncio.ensure_future(pool.connect(fresh=True))
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            connecting.cancel()
+            done = (await asyncio.gather(connecting, return_exceptions=True))[0]
+            if not isinstance(done, BaseException):
+                done.abort()
+        assert pool.idle_count == 0
+
+
+# -- TLS ---------------------------------------------------------------------------------------------------------------
+
+
+def server_tls() -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(CERTIFICATE)
+    return context
+
+
+async def test_https(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(CERTIFICATE))
+    async with scripted(echo, tls=server_tls()) as port:
+        pool = pool_at(f"https://localhost:{port}")
+        first = await pool.connect(fresh=False)
+        assert await ask(first).end() is None
+        connection = await pool.connect(fresh=False)
+        recorder = ask(connection)
+        assert await recorder.end() is None
+        assert recorder.raw == b"hello"
+        await pool.close()
+
+
+async def test_a_certificate_that_nobody_trusts() -> None:
+    async with scripted(echo, tls=server_tls()) as port:
+        pool = pool_at(f"https://localhost:{port}")
+        with pytest.raises(UpstreamUnreachableError, match="its certificate was refused"):
+            await pool.connect(fresh=False)
+        await pool.close()
+
+
+async def test_tls_to_a_plain_listener() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.read(1)
+        await peer.send(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        await peer.closed()
+
+    async with scripted(script) as port:
+        pool = pool_at(f"https://localhost:{port}")
+        with pytest.raises(UpstreamUnreachableError, match="TLS failed"):
+            await pool.connect(fresh=False)
+        await pool.close()
+
+
+@pytest.mark.parametrize(
+    ("url", "host"),
+    [
+        ("http://127.0.0.1:9000", b"127.0.0.1:9000"),
+        ("http://Backend.example", b"backend.example"),
+        ("https://backend.example:443", b"backend.example"),
+        ("https://backend.example:80", b"backend.example:80"),
+        ("http://[::1]:9000", b"[::1]:9000"),
+    ],
+)
+def test_the_authority_as_a_host_field_carries_it(url: str, host: bytes) -> None:
+    assert pool_at(url).host == host

@@ -1,0 +1,97 @@
+"""The docs are true: links lead somewhere, commands exist, examples are valid, the diagram is the code's."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+ROOT: Final = Path(__file__).parents[2]
+PAGES: Final = sorted(
+    page
+    for page in (*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "deploy").rglob("*.md"))
+    if page.is_file()
+)
+README: Final = (ROOT / "README.md").read_text(encoding="utf-8")
+
+LINK: Final = re.compile(r"\]\(([^)\s]+)\)")
+FENCE: Final = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+COMMAND: Final = re.compile(r"(?:^|`|/)sidecar ((?:[a-z]+ ?)+)(.*)")
+
+
+def page_name(page: Path) -> str:
+    return page.relative_to(ROOT).as_posix()
+
+
+def sidecar(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "sidecar", *arguments]
+    return subprocess.run(command, check=False, capture_output=True, text=True, timeout=30, cwd=ROOT)
+
+
+def marked(marker: str) -> str:
+    """Give the fenced text under README's marker."""
+    fence = FENCE.match(README.partition(f"<!-- {marker} -->\n")[2])
+    assert fence is not None, f"README.md has no fenced text under <!-- {marker} -->"
+    return fence.group(2).strip()
+
+
+def commands() -> set[tuple[str, tuple[str, ...]]]:
+    """Give README's commands: subcommand words, and the options used with them."""
+    code = [
+        *re.findall(r"`[^`\n]+`", README),
+        *(line for _, text in FENCE.findall(README) for line in text.split("\n")),
+    ]
+    found = (match for line in code for match in COMMAND.finditer(line.replace("`", "")))
+    return {(match.group(1).strip(), tuple(re.findall(r"(?<!\S)--?[a-z][a-z-]*", match.group(2)))) for match in found}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=page_name)
+def test_relative_links_lead_somewhere(page: Path) -> None:
+    text = FENCE.sub("", page.read_text(encoding="utf-8"))
+    links = [link for link in LINK.findall(text) if not re.match(r"[a-z]+:|#", link)]
+    assert [link for link in links if not (page.parent / link.partition("#")[0]).exists()] == []
+
+
+def test_the_links_are_found() -> None:
+    assert "docs/ARCHITECTURE.md" in LINK.findall(README)
+
+
+def test_readme_names_the_commands() -> None:
+    assert {"run", "check", "demo", "turns list", "outbox list", "outbox retry"} <= {words for words, _ in commands()}
+
+
+@pytest.mark.parametrize(("words", "options"), sorted(commands()), ids=str)
+def test_a_command_of_readme_exists(words: str, options: tuple[str, ...]) -> None:
+    helped = sidecar(*words.split(), "--help")
+    assert helped.returncode == 0, helped.stderr[-500:]
+    for option in options:
+        assert re.search(rf"(?<![\w-]){re.escape(option)}\b", helped.stdout), f"sidecar {words} has no {option}"
+
+
+def test_the_example_of_readme_is_valid(tmp_path: Path) -> None:
+    file = tmp_path / "sidecar.toml"
+    file.write_text(marked("config"), encoding="utf-8")
+    checked = sidecar("check", "-c", str(file))
+    assert checked.returncode == 0, checked.stdout + checked.stderr[-500:]
+
+
+def test_the_two_commands_differ_only_in_what_they_need() -> None:
+    start = "python3 -m venv .venv && .venv/bin/pip install -q -c constraints.txt "
+    assert marked("demo") == f"{start}. && .venv/bin/sidecar demo --once"
+    assert marked("tests") == f"{start}-e '.[dev]' && .venv/bin/pytest -q"
+
+
+def test_the_state_diagram_is_what_the_tables_say() -> None:
+    command = [sys.executable, str(ROOT / "docs" / "state_diagram.py"), "--check"]
+    checked = subprocess.run(command, check=False, capture_output=True, text=True, timeout=30)
+    assert checked.returncode == 0, checked.stderr
+
+
+def test_every_state_and_event_is_in_the_diagram() -> None:
+    page = (ROOT / "docs" / "state-diagram.md").read_text(encoding="utf-8")
+    assert len(page.splitlines()) < 70, "one page"
+    assert page.count("```mermaid") == 1
