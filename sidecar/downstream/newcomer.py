@@ -117,7 +117,7 @@ async def _begins(route: ChatRoute, view: RequestView, captured: Mapping[str, st
         return answers_true(route.begins, view)
     if route.chat.begins == "always":
         return True
-    if view.body is None and route.names_conversation_in_json:
+    if not view.legible and route.names_conversation_in_json:
         return False
     if "conversation_id" not in captured:
         return True

@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, cast
 
 from sidecar.errors import BugError, UpstreamProtocolError, UpstreamTimeoutError
 from sidecar.upstream.answer import Answer, AnswerReceiver
-from sidecar.upstream.sockets import is_quiet, read_leftover, tune
+from sidecar.upstream.sockets import bytes_acked, is_quiet, read_leftover, tune
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sidecar.config import Upstream
+
+__all__ = ["AnswerReceiver", "UpstreamConnection"]
 
 
 class UpstreamConnection(asyncio.Protocol):
@@ -37,6 +39,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._on_lost = on_lost
         self._loop = asyncio.get_running_loop()
         self._answer: Answer | None = None
+        self._acked_before: int | None = None
         self._whole = False  # the request
         self._surplus = False
         self._gone = False
@@ -55,6 +58,7 @@ class UpstreamConnection(asyncio.Protocol):
         if self._answer is not None:
             raise BugError("a second request was begun on a connection that is busy")
         self._answer = Answer(receiver, method)
+        self._acked_before = bytes_acked(self._transport) if self.reused else None
         self._whole = False
         self._since = self._loop.time()
         if self._gone:
@@ -113,6 +117,14 @@ class UpstreamConnection(asyncio.Protocol):
     def surplus(self) -> bool:
         """Whether the upstream sent bytes that belong to no answer."""
         return self._surplus or (self._answer is not None and self._answer.surplus)
+
+    @property
+    def unheard(self) -> bool:
+        """Whether the upstream's kernel took no byte of this request: on another connection it may be sent again.
+
+        Asks the kernel, so it has to be asked within `answer_failed`. True only where the connection was reused.
+        """
+        return self._acked_before is not None and bytes_acked(self._transport) == self._acked_before
 
     @property
     def is_quiet(self) -> bool:

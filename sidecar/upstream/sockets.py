@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import socket
+import struct
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -23,6 +24,10 @@ _KEEPALIVE: Final = (
     (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 10),
     (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3),
 )
+
+_TCP_INFO_BYTES: Final = 192
+_BYTES_ACKED: Final = struct.Struct("=Q")
+_BYTES_ACKED_AT: Final = 120  # tcpi_bytes_acked in struct tcp_info of linux/tcp.h
 
 
 def tune(transport: asyncio.Transport) -> None:
@@ -55,6 +60,15 @@ def is_quiet(transport: asyncio.Transport) -> bool:
         return False
     finally:
         probe.detach()
+
+
+def bytes_acked(transport: asyncio.Transport) -> int | None:
+    """Give how many bytes the peer's kernel has acknowledged since the connection began, or None."""
+    try:
+        info = transport.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_BYTES)
+        return int(_BYTES_ACKED.unpack_from(info, _BYTES_ACKED_AT)[0])
+    except (OSError, struct.error):
+        return None  # closed, or a kernel of before 4.1
 
 
 def read_leftover(transport: asyncio.Transport) -> bytes:

@@ -129,6 +129,7 @@ class Recorder:
         self.ends = 0
         self.error: PeerError | None = None
         self.on_head: Callable[[], None] = lambda: None
+        self.on_failed: Callable[[], None] = lambda: None
         self._changed = asyncio.Event()
 
     def informational_received(self, head: Head, raw: bytes) -> None:
@@ -153,6 +154,7 @@ class Recorder:
         self.error = error
         self.ends += 1
         self._changed.set()
+        self.on_failed()
 
     async def until(self, condition: Callable[[], object]) -> None:
         """Wait until the condition holds, after whatever is heard."""

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from sidecar.config import Upstream
-from sidecar.errors import UpstreamTimeoutError, UpstreamUnreachableError
+from sidecar.errors import UpstreamProtocolError, UpstreamTimeoutError, UpstreamUnreachableError
 from sidecar.upstream import pool as pool_module
 from sidecar.upstream.pool import UpstreamPool
 from tests.integration.upstream.scripted import ANSWER, Peer, ask, pool_for, scripted, until
@@ -66,6 +66,32 @@ async def test_a_close_that_the_loop_has_not_seen_is_seen_at_check_out() -> None
             assert connection is not stale
             assert not connection.reused
             connection.abort()
+
+
+@pytest.mark.parametrize("taken", [False, True])
+async def test_a_request_that_a_kept_connection_did_not_take_is_known(*, taken: bool) -> None:
+    loop = asyncio.get_running_loop()
+    seen: list[bool] = []
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.setblocking(False)
+        async with pool_for(listener.getsockname()[1]) as pool:
+            connection = await pool.connect(fresh=True)
+            peer, _address = await loop.sock_accept(listener)
+            first = ask(connection)
+            await loop.sock_recv(peer, 65536)
+            await loop.sock_sendall(peer, ANSWER)
+            await first.end()
+            assert await pool.connect(fresh=False) is connection
+            if not taken:
+                peer.close()  # in the very moment after check-out
+            second = ask(connection)
+            second.on_failed = lambda: seen.append(connection.unheard)
+            if taken:
+                await loop.sock_recv(peer, 65536)
+                peer.close()
+            error = await second.end()
+            assert isinstance(error, UpstreamProtocolError)
+            assert seen == [not taken]
 
 
 async def test_a_close_of_an_idle_connection_is_noticed() -> None:
