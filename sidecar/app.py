@@ -40,7 +40,7 @@ from sidecar.upstream.pool import UpstreamPool
 try:
     from uvloop import new_event_loop
 except ImportError:  # it comes with CPython only
-    from asyncio import new_event_loop
+    from asyncio import new_event_loop  # type: ignore[assignment]
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping

@@ -88,7 +88,7 @@ class Call(Section):
     method: Method
     path: CallPath
     headers: Annotated[dict[HeaderName, HeaderTemplate], Field(repr=False)] = {}
-    json_: Annotated[JsonTemplate, Field(alias="json", repr=False)] = None
+    json_: JsonTemplate = Field(default=None, alias="json", repr=False)
     done: Annotated[frozenset[Status], Field(min_length=1)] = frozenset({200, 202, 204})
     gone: frozenset[Status] = frozenset({404, 410})
 

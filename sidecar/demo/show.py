@@ -22,6 +22,7 @@ from sidecar.config import Settings
 from sidecar.demo.backend import BackendKnobs, LegacyBackend
 from sidecar.demo.scenes import Entrance, play_chats
 from sidecar.demo.table import closing_lines, comparison, differences
+from sidecar.telemetry import set_up_logging
 
 _ADMIN_TOKEN: Final = "demo-admin"  # noqa: S105  (guards nothing but the demo's own backend)
 _KNOBS: Final = BackendKnobs(words=14, word_s=0.12, think_s=0.6, admin_token=_ADMIN_TOKEN)
@@ -74,7 +75,7 @@ def run(*, once: bool) -> int:
 
 
 async def _show(*, once: bool) -> int:
-    _end_on_sigterm()
+    _end_on_signals()
     console = Console(highlight=False)
     console.print(_INTRO, soft_wrap=True)
     with TemporaryDirectory(prefix="sidecar-demo-") as folder:
@@ -92,6 +93,7 @@ async def _set(stack: AsyncExitStack, folder: Path, *, friendly: bool) -> Stage:
     alone = await stack.enter_async_context(LegacyBackend.serve(_KNOBS, path=folder / "straight.db"))
     behind = await stack.enter_async_context(LegacyBackend.serve(_KNOBS, path=folder / "through.db", port=ports[0]))
     settings = _settings(behind.url, folder / "sidecar.db", port=ports[1])
+    set_up_logging(settings.log)
     sidecar = await stack.enter_async_context(Sidecar.start(settings))
     return Stage(
         straight=Entrance(url=alone.url, backend=alone, guarded=False),
@@ -125,7 +127,7 @@ def _settings(backend_url: str, journal: Path, *, port: int) -> Settings:
     """
     return Settings.model_validate(
         {
-            "listen": {"address": f"127.0.0.1:{port}"},
+            "listen": {"address": f"127.0.0.1:{port}", "shutdown_grace_s": 1},
             "upstream": {"url": backend_url},
             "admin": {"headers": {"Authorization": f"Bearer {_ADMIN_TOKEN}"}},
             "chat": [{"capture": {"request_id": ["request.header:X-Request-Id"], "conversation_id": _CONVERSATION_ID}}],
@@ -147,8 +149,9 @@ def _free(port: int) -> int:
     return port
 
 
-def _end_on_sigterm() -> None:
-    """Let SIGTERM end the demo as Ctrl-C does, so that its folder goes."""
+def _end_on_signals() -> None:
+    """Let Ctrl-C and SIGTERM end the demo alike, so that its folder goes."""
     task = asyncio.current_task()
     if task is not None:
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, task.cancel)

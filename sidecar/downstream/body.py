@@ -43,6 +43,15 @@ class Piece:
         return Piece(self.data[:offset], before), Piece(self.data[offset:], after)
 
 
+@dataclass(slots=True)
+class Held:
+    """The answer's end, kept back until `answered` is durable. `by_terminal`: it begins with a terminal frame."""
+
+    pieces: list[Piece]
+    last: bool
+    by_terminal: bool
+
+
 def chunk(body: bytes) -> bytes:
     """Frame bytes as one chunk (RFC 9112, 7.1); nothing for none, because an empty chunk would end the body."""
     return b"%x\r\n%b\r\n" % (len(body), body) if body else b""

@@ -9,18 +9,19 @@ wait for the journal's `answered`. Nothing else on the byte path waits for the j
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from sidecar.downstream.announce import Announcement, announcement_for
-from sidecar.downstream.body import Coding, Piece, encode_frame
+from sidecar.downstream.body import Coding, Held, Piece, encode_frame
 from sidecar.downstream.drain import Drain
 from sidecar.downstream.exchange import Exchange
+from sidecar.downstream.handover import EndHandover
 from sidecar.downstream.headers import Field, with_fields
 from sidecar.downstream.newcomer import REQUEST_ID, read_newcomer
 from sidecar.downstream.scan import AnswerScan
 from sidecar.errors import DownstreamGoneError, ForestalledError, JournalUnavailableError
 from sidecar.turn.events import (
+    AnswerBegan,
     AnswerEnded,
     Delivered,
     DownstreamGone,
@@ -53,17 +54,8 @@ LEAVINGS: Final = frozenset({Cause.CLOSED, Cause.RESET, Cause.VANISHED})
 """The client's own doing; before its request is whole, they mean that the upload was cut."""
 
 
-@dataclass(slots=True)
-class Held:
-    """The answer's end, kept back until `answered` is durable. `by_terminal`: it begins with a terminal frame."""
-
-    pieces: list[Piece]
-    last: bool
-    by_terminal: bool
-
-
 class ChatExchange(Exchange):
-    """An exchange that is a turn: a LiveExchange for the engine, a Handover for the delivery watch."""
+    """An exchange that is a turn: the engine's LiveExchange."""
 
     def __init__(
         self, edge: Edge, connection: Connection, request: web.BaseRequest, peer: Peer, match: ChatMatch
@@ -74,7 +66,7 @@ class ChatExchange(Exchange):
         self._scan = AnswerScan(match.route)
         self._announcement: Announcement | None = None
         self._held: Held | None = None
-        self._handed_over: asyncio.Future[None] | None = None
+        self._handover = EndHandover(connection, edge.delivery, self._decided)
         self._drain = Drain(edge.settings.upstream.drain, edge.draining, self._drain_over)
         self._running = True
 
@@ -87,9 +79,9 @@ class ChatExchange(Exchange):
         """Relay the turn; give whether downstream's connection may serve another request."""
         try:
             keep = await super().run()
-            if not keep and self._handed_over is not None and not self._handed_over.done():
+            if not keep and self._handover.pending:
                 self._connection.end_writing()
-                await self._handed_over  # a closed connection could no longer be asked what was acknowledged
+                await self._handover.wait()  # a closed connection could no longer be asked what was acknowledged
             return keep
         finally:
             self._running = False
@@ -130,6 +122,7 @@ class ChatExchange(Exchange):
 
     def head_received(self, head: Head, framing: Framing) -> None:
         """Learn what the head tells; write it, unless nobody is there to read it."""
+        self._feed(AnswerBegan(at=self._edge.clock()))
         self._learn(self._scan.head(head, self._turn, terminal=self._is(State.OPEN)))
         if head.status >= ERROR_STATUS:
             self._feed(Refused(at=self._edge.clock()))
@@ -190,7 +183,7 @@ class ChatExchange(Exchange):
         """Write what was held back, now that `answered` is durable; unless the turn was cancelled meanwhile."""
         del durable
         held, self._held = self._held, None
-        if held is None or not self._is(State.ANSWERED) or self._over.done():
+        if held is None or self._turn.answered_at is None or self._over.done():
             return
         if held.by_terminal:
             self._announce_final()
@@ -198,34 +191,16 @@ class ChatExchange(Exchange):
             self._write_piece(piece)
         if not held.by_terminal:
             self._announce_final()
-        self._hand_over()
+        self._handover.begin(self._loop)
         if held.last:
             self._end_answer()
         elif not self._connection.writing_paused:
             self.downstream_drained()
 
-    def _hand_over(self) -> None:
-        self._handed_over = self._loop.create_future()
-        self._connection.handovers.add(self)
-        self._edge.delivery.add(self)
-
-    def unacknowledged(self) -> int:
-        """Give the bytes on the connection that downstream has not acknowledged."""
-        return self._connection.unacknowledged()
-
-    def delivered(self) -> None:
-        """Take note: downstream has the whole answer."""
-        self._end_handover(Delivered(at=self._edge.clock()))
-
-    def undelivered(self, cause: Cause) -> None:
-        """Take note: downstream left before it had the whole answer."""
-        self._end_handover(DownstreamGone(at=self._edge.clock(), cause=cause))
-
-    def _end_handover(self, event: Event) -> None:
-        self._connection.handovers.discard(self)
-        if self._handed_over is not None and not self._handed_over.done():
-            self._handed_over.set_result(None)
-        self._feed(event)
+    def _decided(self, cause: Cause | None) -> None:
+        """Take note of whether downstream has the whole answer."""
+        at = self._edge.clock()
+        self._feed(Delivered(at=at) if cause is None else DownstreamGone(at=at, cause=cause))
         self._release()
 
     # -- announcing ------------------------------------------------------------------------------------------------
@@ -317,6 +292,6 @@ class ChatExchange(Exchange):
 
     def _release(self) -> None:
         """Let go of the turn once nothing here can tell more about it."""
-        handing_over = self._handed_over is not None and not self._handed_over.done()
-        if self._live is not None and not self._running and not handing_over and not self._drain.active:
+        underway = self._running or self._handover.pending or self._drain.active
+        if self._live is not None and not underway:
             self._edge.driver.release(self._live)

@@ -14,18 +14,18 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from sidecar.engine.ports import Change, OwedStep, StepUpdate, Verdict
+from sidecar.engine.ports import CallOutcome, Change, OwedStep, StepUpdate, Verdict
 from sidecar.engine.service import Service
 from sidecar.errors import JournalUnavailableError
 from sidecar.turn.events import StepDelivered, StepDied
-from sidecar.turn.retry import retry_delay_s
+from sidecar.turn.retry import gone_counts, retry_delay_s
 from sidecar.turn.state import StepKind, StepState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from sidecar.engine.driver import Driver
-    from sidecar.engine.ports import AdminApi, CallOutcome, Clock, Journal
+    from sidecar.engine.ports import AdminApi, Clock, Journal
     from sidecar.engine.wakeup import Wakeup
     from sidecar.turn.retry import Backoff
 
@@ -33,6 +33,8 @@ POLL_S: Final = 1.0
 """How late a step is seen that another process made due, such as the operator's `outbox retry`."""
 
 KEPT: Final = "not made: another turn in the conversation was delivered"
+
+TOO_EARLY: Final = "unknown there, but its request may still be on the way"
 
 log = structlog.get_logger()
 
@@ -127,6 +129,8 @@ class Dispatcher(Service):
             await self._delivered(owed, error=KEPT)  # law 3
             return
         outcome = await self._api.call(owed.kind, owed.turn, idempotency_key=owed.idempotency_key)
+        if outcome.verdict is Verdict.GONE and not gone_counts(owed.turn, self._clock()):
+            outcome = CallOutcome(verdict=Verdict.FAILED, status=outcome.status, error=TOO_EARLY)
         if outcome.verdict is Verdict.FAILED:
             await self._failed(owed, outcome)
         else:

@@ -217,7 +217,7 @@ def _owed(effects: Iterable[Effect]) -> tuple[StepKind, ...]:
 
 
 def _durable(turn: Turn) -> Turn:
-    return replace(turn, heard=True, listening=False)
+    return replace(turn, heard=True, listening=False, answer_began_at=None)
 
 
 def _done() -> asyncio.Future[None]:

@@ -5,11 +5,11 @@
 -- Write a turn as it now is. Who and when it was does not change any more once it is there.
 INSERT INTO turns (
   id, route, principal, request_id, conversation_id, temp_id, captured, begins, state, cause,
-  created_at, answered_at, confirmed_at, settled_at, traceparent
+  created_at, answer_began_at, answered_at, confirmed_at, settled_at, traceparent
 )
 VALUES (
   :id, :route, :principal, :request_id, :conversation_id, :temp_id, :captured, :begins, :state, :cause,
-  :created_at, :answered_at, :confirmed_at, :settled_at, :traceparent
+  :created_at, :answer_began_at, :answered_at, :confirmed_at, :settled_at, :traceparent
 )
 ON CONFLICT (id) DO UPDATE SET
   conversation_id = excluded.conversation_id,
@@ -18,6 +18,7 @@ ON CONFLICT (id) DO UPDATE SET
   begins = excluded.begins,
   state = excluded.state,
   cause = excluded.cause,
+  answer_began_at = excluded.answer_began_at,
   answered_at = excluded.answered_at,
   confirmed_at = excluded.confirmed_at,
   settled_at = excluded.settled_at;

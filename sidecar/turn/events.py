@@ -26,6 +26,12 @@ class Forwarded(Event):
     __slots__ = ()
 
 
+class AnswerBegan(Event):
+    """The upstream's answer has begun: it has surely heard of the turn."""
+
+    __slots__ = ()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IdsLearned(Event):
     """The upstream told values that were still unknown: in its head, its stream, or its answer to the cancel call."""

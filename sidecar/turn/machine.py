@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 from sidecar.errors import BugError
 from sidecar.turn.effects import AbortDownstream, CloseUpstream, DrainUpstream, Effect, Owe
 from sidecar.turn.events import (
+    AnswerBegan,
     AnswerEnded,
     CancelRequested,
     Delivered,
@@ -64,6 +65,7 @@ _COLUMNS: Final[tuple[State, ...]] = (
                       State.OPEN,   State.ANSWERED, State.CANCELLING, State.CONFIRMING, State.COMPLETED, State.CANCELLED, State.REFUSED, State.UNRESOLVED)  # noqa: E501
 _ROWS: Final[Mapping[type[Event], tuple[State | Cell, ...]]] = MappingProxyType({
     Forwarded:       (_OPEN,        _ILL,           _ILL,             _ILL,             _ILL,            _ILL,            _ILL,          _ILL),          # noqa: E501
+    AnswerBegan:     (_OPEN,        _ILL,           _CANCELLING,      _IGN,             _IGN,            _IGN,            _IGN,          _IGN),          # noqa: E501
     IdsLearned:      (_OPEN,        _ANSWERED,      _CANCELLING,      _IGN,             _IGN,            _IGN,            _IGN,          _IGN),          # noqa: E501
     Refused:         (State.REFUSED, _ILL,          _CANCELLING,      _ILL,             _ILL,            _IGN,            _ILL,          _IGN),          # noqa: E501
     AnswerEnded:     (_ANSWERED,    _IGN,           _CANCELLING,      _IGN,             _IGN,            _IGN,            _IGN,          _IGN),          # noqa: E501
@@ -73,8 +75,8 @@ _ROWS: Final[Mapping[type[Event], tuple[State | Cell, ...]]] = MappingProxyType(
     UpstreamLost:    (_CANCELLING,  _IGN,           _CANCELLING,      _IGN,             _IGN,            _IGN,            _IGN,          _IGN),          # noqa: E501
     Expired:         (_CANCELLING,  _CONFIRMING,    _IGN,             _IGN,             _IGN,            _IGN,            _IGN,          _IGN),          # noqa: E501
     Restarted:       (_CANCELLING,  _CONFIRMING,    _CANCELLING,      _CONFIRMING,      _ILL,            _ILL,            _ILL,          _ILL),          # noqa: E501
-    StepDelivered:   (_ILL,         _ILL,           _CANCELLING,      _CONFIRMING,      _IGN,            _IGN,            _ILL,          _IGN),          # noqa: E501
-    StepDied:        (_ILL,         _ILL,           _CANCELLING,      _CONFIRMING,      _IGN,            _IGN,            _ILL,          _IGN),          # noqa: E501
+    StepDelivered:   (_ILL,         _ILL,           _CANCELLING,      _CONFIRMING,      _IGN,            _IGN,            _ILL,          _CANCELLING),   # noqa: E501
+    StepDied:        (_ILL,         _ILL,           _CANCELLING,      _CONFIRMING,      _IGN,            _IGN,            _ILL,          _CANCELLING),   # noqa: E501
     StepRevived:     (_ILL,         _ILL,           _CANCELLING,      _CONFIRMING,      _IGN,            _IGN,            _ILL,          _CANCELLING),   # noqa: E501
 })
 # fmt: on
@@ -161,6 +163,8 @@ def _absorb(turn: Turn, event: Event) -> Turn:  # noqa: C901, PLR0911, PLR0912  
     match event:
         case Forwarded():
             return replace(turn, heard=True, listening=True)
+        case AnswerBegan(at=at):
+            return replace(turn, answer_began_at=at)
         case IdsLearned(captured=captured):
             return replace(turn, captured=MappingProxyType({**captured, **turn.captured}))
         case Refused():

@@ -1,11 +1,20 @@
-"""When a failed step is tried again: exponential backoff, jittered, never sooner than the upstream asked for."""
+"""When a step is tried again: exponential backoff, jittered, never sooner than the upstream asked for.
+
+And when "there is no such thing" is not believed yet: a request that is cancelled right after it was sent may reach
+the upstream after its own cancel.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from sidecar.turn.state import Turn
 
 RETRY_AFTER_MAX_S: Final = 3600.0
+ARRIVAL_MAX_S: Final = 2.0
+"""How long a forwarded request may stay unheard in the upstream's queue before its absence counts."""
 _DOUBLINGS_MAX: Final = 62
 
 
@@ -29,3 +38,8 @@ def retry_delay_s(backoff: Backoff, *, attempts: int, jitter: float, retry_after
     wait_s = min(backoff.max_s, backoff.first_s * 2.0 ** min(attempts - 1, _DOUBLINGS_MAX))
     jittered_s = wait_s * (0.5 + 0.5 * jitter)
     return max(jittered_s, min(retry_after_s or 0.0, RETRY_AFTER_MAX_S))
+
+
+def gone_counts(turn: Turn, at: float) -> bool:
+    """Say whether the upstream's "already gone" can be believed at that time: it must have heard of the turn before."""
+    return turn.answer_began_at is not None or at - turn.created_at >= ARRIVAL_MAX_S

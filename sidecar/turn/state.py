@@ -104,7 +104,7 @@ class Turn:
 
     `heard` and `listening` are about the connection and are not durable: whether the upstream may have taken the turn
     up, and whether its answer may still tell ids. A turn that is loaded from the journal was heard and tells nothing
-    more.
+    more. `answer_began_at` becomes durable with whatever is committed next.
     """
 
     id: str
@@ -118,6 +118,7 @@ class Turn:
     traceparent: str | None = None
     state: State = State.OPEN
     cause: Cause | None = None
+    answer_began_at: float | None = None
     answered_at: float | None = None
     confirmed_at: float | None = None
     settled_at: float | None = None

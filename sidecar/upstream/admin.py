@@ -15,6 +15,7 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from sidecar.capture.response import capture_cancel_answer
+from sidecar.capture.sources import Place, Source
 from sidecar.capture.template import render_header, render_json, render_path
 from sidecar.engine.ports import CallOutcome, Verdict
 from sidecar.errors import BugError
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 
     from aiohttp import ClientHandlerType, ClientRequest, ClientResponse, ClientSession
 
-    from sidecar.capture.sources import Source
     from sidecar.config import Admin, Call
     from sidecar.turn.state import Turn
 
@@ -77,7 +77,7 @@ class AdminClient:
         extra = {"Idempotency-Key": idempotency_key, "X-Request-Id": turn.request_id}
         if turn.traceparent is not None:
             extra["traceparent"] = turn.traceparent
-        sources = self._sources_of(turn.route) if kind is StepKind.CANCEL else {}
+        sources = _awaited(self._sources_of(turn.route), turn.captured) if kind is StepKind.CANCEL else {}
         return await self._attempt(configured, values, extra, sources)
 
     async def shows(self, captured: Mapping[str, str]) -> bool | None:
@@ -121,6 +121,15 @@ class AdminClient:
         headers.update(self._admin.headers)
         headers.update({name: render_header(value, values) for name, value in call.headers.items()})
         return headers
+
+
+def _awaited(sources: Mapping[str, tuple[Source, ...]], known: Mapping[str, str]) -> dict[str, tuple[Source, ...]]:
+    """Leave the sources of what only the cancel call's answer can still tell."""
+    return {
+        name: listed
+        for name, listed in sources.items()
+        if name not in known and any(source.place is Place.CANCEL_JSON for source in listed)
+    }
 
 
 async def _outcome(

@@ -17,6 +17,7 @@ import pytest
 
 from sidecar.turn.effects import AbortDownstream, CloseUpstream, DrainUpstream, Effect, Owe
 from sidecar.turn.events import (
+    AnswerBegan,
     AnswerEnded,
     CancelRequested,
     Delivered,
@@ -94,6 +95,7 @@ def _may_be_seen_by_the_exchange(world: World) -> Iterator[Event]:
         yield Forwarded(at=AT)
     if world.answer is Answer.AWAITED:
         yield Refused(at=AT)
+        yield AnswerBegan(at=AT)
     if world.answer in {Answer.AWAITED, Answer.BEGUN}:
         yield from (IdsLearned(at=AT, captured=captured) for captured in CAPTURED)
         yield AnswerEnded(at=AT)
@@ -121,7 +123,7 @@ def _answer_after(answer: Answer, event: Event) -> Answer:
     match event:
         case Forwarded():
             return Answer.AWAITED
-        case IdsLearned() if answer is Answer.AWAITED:
+        case AnswerBegan() | IdsLearned() if answer is Answer.AWAITED:
             return Answer.BEGUN
         case Refused() | AnswerEnded() | UpstreamLost() | Restarted():
             return Answer.OVER

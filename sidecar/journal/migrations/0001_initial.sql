@@ -21,6 +21,7 @@ CREATE TABLE turns (
   ),
   cause           TEXT,
   created_at      REAL NOT NULL,
+  answer_began_at REAL,
   answered_at     REAL,
   confirmed_at    REAL,
   settled_at      REAL,
@@ -70,7 +71,7 @@ CREATE INDEX tombstones_expires ON tombstones (expires_at);
 CREATE VIEW turns_with_steps AS
 SELECT
   id, route, principal, request_id, conversation_id, temp_id, captured, begins, state, cause,
-  created_at, answered_at, confirmed_at, settled_at, traceparent,
+  created_at, answer_began_at, answered_at, confirmed_at, settled_at, traceparent,
   (SELECT group_concat(kind || '=' || state) FROM outbox WHERE turn_id = turns.id) AS steps
 FROM turns;
 

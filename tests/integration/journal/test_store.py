@@ -41,6 +41,7 @@ async def test_a_full_turn_comes_back_as_it_was(journal: SqliteJournal, make_tur
         cause=Cause.RESET,
         temp_id="temp_1",
         traceparent="00-1-2-01",
+        answer_began_at=101.0,
         answered_at=101.5,
         confirmed_at=102.5,
         settled_at=103.5,

@@ -15,7 +15,7 @@ import pytest
 from aiohttp import web
 
 from sidecar.capture.sources import Source, parse_source
-from sidecar.config import Admin
+from sidecar.config import CAPTURE, Admin
 from sidecar.engine.ports import AdminApi, CallOutcome, Verdict
 from sidecar.errors import BugError
 from sidecar.turn.state import Plan, StepKind, Turn
@@ -302,7 +302,12 @@ async def test_an_answer_that_breaks_off_counts_unless_ids_are_awaited() -> None
         async with client_at(url, SOURCES) as client:
             awaited = await client.call(StepKind.CANCEL, turn_with(), idempotency_key="k")
             assert awaited == CallOutcome(verdict=Verdict.FAILED, error="broke off mid-answer")
+            known = await client.call(StepKind.CANCEL, turn_with(conversation_id="c-1"), idempotency_key="k")
+            assert known.verdict is Verdict.DONE
             assert (await roll_back(client)).verdict is Verdict.DONE
+        async with client_at(url, CAPTURE) as client:  # nothing in it looks into the cancel call's answer
+            outcome = await client.call(StepKind.CANCEL, turn_with(), idempotency_key="k")
+            assert outcome.verdict is Verdict.DONE
 
 
 # -- faults ------------------------------------------------------------------------------------------------------------

@@ -1,3 +1,5 @@
+"""The named queries: all are found, and none walks through a table that grows."""
+
 from __future__ import annotations
 
 import re

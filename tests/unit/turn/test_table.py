@@ -8,6 +8,7 @@ from sidecar.errors import BugError
 from sidecar.turn import events as turn_events
 from sidecar.turn import machine
 from sidecar.turn.events import (
+    AnswerBegan,
     AnswerEnded,
     CancelRequested,
     Delivered,
@@ -29,6 +30,7 @@ from tests.unit.turn.playbook import Playbook, after, opened
 
 EXAMPLES: tuple[Event, ...] = (
     Forwarded(at=2),
+    AnswerBegan(at=2),
     IdsLearned(at=2, captured={"conversation_id": "c1"}),
     Refused(at=2),
     AnswerEnded(at=2),
@@ -71,7 +73,7 @@ def test_every_outlook_leads_somewhere() -> None:
 def test_what_is_settled_is_moved_by_nothing_but_a_late_cancel_and_the_operator(state: State) -> None:
     movers = {event for event, cell in ON_EVENT[state].items() if isinstance(cell, State) and cell is not state}
     if state in SETTLED:
-        allowed = {State.COMPLETED: {CancelRequested}, State.UNRESOLVED: {StepRevived}}
+        allowed = {State.COMPLETED: {CancelRequested}, State.UNRESOLVED: {StepRevived, StepDelivered, StepDied}}
         assert movers == allowed.get(state, set())
     else:
         assert movers or state in ON_OUTLOOK

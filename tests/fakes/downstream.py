@@ -1,0 +1,62 @@
+"""A client on a raw socket."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+from typing import Final
+from urllib.parse import urlsplit
+
+from tests.fakes.sockets import SMALL_BUFFER_BYTES, RawSocket
+
+CHAT: Final = "/api/ai-coach/chat"
+CANCEL: Final = "/api/ai-coach/cancel"
+ALICE: Final = "Bearer alice"
+
+
+class Downstream(RawSocket):
+    """A client's connection."""
+
+    @classmethod
+    async def connect(cls, url: str, *, small_buffer: bool = False) -> Downstream:
+        """Connect to `http://host:port` or `unix:/path`; with `small_buffer`, its kernel takes little unread."""
+        family, address = _where(url)
+        sock = socket.socket(family)
+        if small_buffer:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SMALL_BUFFER_BYTES)
+        client = cls(sock)
+        await asyncio.get_running_loop().sock_connect(sock, address)
+        return client
+
+    async def get(self, target: str = "/", *lines: str) -> None:
+        """Send a GET."""
+        await self.send(request_bytes("GET", target, *lines))
+
+    async def chat(self, *lines: str, target: str = CHAT, body: bytes | None = None, **asked: object) -> None:
+        """Send a chat request: `asked` goes into its JSON, `lines` into its head."""
+        document = {"messages": [{"role": "user", "content": "Hello"}], "stream": True, **asked}
+        content = json.dumps(document).encode() if body is None else body
+        lines = (
+            lines if any(line.startswith("Authorization") for line in lines) else (f"Authorization: {ALICE}", *lines)
+        )
+        await self.send(request_bytes("POST", target, "Content-Type: application/json", *lines, body=content))
+
+    async def cancel(self, *lines: str, who: str = ALICE, body: bytes | None = None, **ids: object) -> None:
+        """Send a request to cancel."""
+        content = json.dumps(ids).encode() if body is None else body
+        await self.send(request_bytes("POST", CANCEL, f"Authorization: {who}", *lines, body=content))
+
+
+def request_bytes(method: str, target: str, *lines: str, body: bytes | None = None) -> bytes:
+    """Put a request together; a body brings its Content-Length."""
+    length = [] if body is None else [f"Content-Length: {len(body)}"]
+    head = "\r\n".join([f"{method} {target} HTTP/1.1", "Host: app.example", *lines, *length, "", ""])
+    return head.encode() + (body or b"")
+
+
+def _where(url: str) -> tuple[socket.AddressFamily, str | tuple[str, int]]:
+    if url.startswith("unix:"):
+        return socket.AF_UNIX, url.removeprefix("unix:")
+    parts = urlsplit(url)
+    return socket.AF_INET, (parts.hostname or "", parts.port or 80)

@@ -1,0 +1,77 @@
+"""`config.example.toml` is complete, and what stands in it is the default."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from sidecar.config import Call, Settings, Upstream, load, load_table
+from sidecar.config.explain import keys_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pydantic import BaseModel
+
+EXAMPLE: Final = Path(__file__).parents[2] / "config.example.toml"
+TEXT: Final = EXAMPLE.read_text()
+OFF_BY_DEFAULT: Final = re.compile(r"^#(?=[\w\[])", re.MULTILINE)
+
+
+def with_all_switched_on() -> dict[str, Any]:
+    return tomllib.loads(OFF_BY_DEFAULT.sub("", TEXT))
+
+
+def keys_in(table: dict[str, Any], model: type[BaseModel], above: str = "") -> Iterator[str]:
+    """Give the keys that a document has of a model and of those below it."""
+    tables = keys_of(model)
+    for key, value in table.items():
+        yield f"{above}{key}"
+        below = tables.get(key)
+        for one in value if isinstance(value, list) else [value]:
+            if below and isinstance(one, dict):
+                yield from keys_in(one, below, f"{above}{key}.")
+
+
+def keys_known(model: type[BaseModel], above: str = "") -> Iterator[str]:
+    for key, below in keys_of(model).items():
+        yield f"{above}{key}"
+        if below and below is not Call:
+            yield from keys_known(below, f"{above}{key}.")
+
+
+def test_it_loads_and_equals_the_defaults() -> None:
+    assert load(EXAMPLE, {}) == Settings(upstream=Upstream(url="http://127.0.0.1:9000"))
+
+
+def test_it_loads_with_everything_switched_on_too() -> None:
+    settings = load_table(with_all_switched_on(), {})
+    assert settings.admin.url
+    assert settings.admin.confirm
+    assert settings.admin.verify
+
+
+def test_every_setting_is_in_it_and_nothing_else() -> None:
+    found = set(keys_in(with_all_switched_on(), Settings))
+    calls = {f"admin.{call}.{key}" for call in ("cancel", "rollback", "confirm", "verify") for key in keys_of(Call)}
+    assert found - calls == set(keys_known(Settings))
+    assert {f"admin.cancel.{key}" for key in keys_of(Call)} <= found
+
+
+def test_every_setting_is_commented() -> None:
+    """Each key has a comment above it, with no more than one other key of its kind between."""
+    lines = TEXT.splitlines()
+    bare = []
+    for number, line in enumerate(lines):
+        if re.match(r"#?[a-z_]+ = ", line):
+            above = lines[max(0, number - 2) : number]
+            if not any(one.startswith("# ") for one in above):
+                bare.append(line)
+    same_everywhere = re.compile(r"#?(method|path|headers|done|gone|conversation_id|streams_max) = ")
+    assert [line for line in bare if not same_everywhere.match(line)] == []
+
+
+def test_no_line_is_too_long_for_a_screen() -> None:
+    assert [line for line in TEXT.splitlines() if len(line) > 120] == []
