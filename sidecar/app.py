@@ -189,13 +189,13 @@ async def _listen(settings: Settings, front: Front) -> tuple[asyncio.Server, str
 
 
 def _plan_of(settings: Settings) -> Callable[[str], Plan]:
-    chats = {chat.path: settings.plan(chat) for chat in settings.chat}
+    chats = {chat.route: settings.plan(chat) for chat in settings.chat}
     fallback = settings.plan(None)
     return lambda route: chats.get(route, fallback)
 
 
 def _sources_of(settings: Settings) -> Callable[[str], Mapping[str, tuple[Source, ...]]]:
-    chats = {chat.path: chat.capture for chat in settings.chat}
+    chats = {chat.route: chat.capture for chat in settings.chat}
     return lambda route: chats.get(route, {})
 
 

@@ -174,6 +174,11 @@ class Chat(Section):
     inspect_bytes_max: CountOrNone = 1_048_576
     capture: Annotated[dict[CaptureName, Sources], BeforeValidator(_over_defaults)] = CAPTURE
 
+    @property
+    def route(self) -> str:
+        """Its name in journal and log: the path, with the methods where these are not just POST."""
+        return self.path if self.methods == {"POST"} else f"{','.join(sorted(self.methods))} {self.path}"
+
 
 class JournalSettings(Section):
     """`[journal]`: the SQLite file and how long it remembers."""
@@ -216,8 +221,10 @@ class Settings(Section):
 
     def plan(self, chat: Chat | None) -> Plan:
         """Say what can be owed for a route's turns (None: a route that is no longer configured)."""
-        sources = [source for named in (chat.capture if chat else {}).values() for source in named]
+        calls = self.admin.calls
+        needed = calls[StepKind.ROLLBACK].needs if StepKind.ROLLBACK in calls else frozenset()
+        sources = [source for name in needed for source in (chat.capture if chat else {}).get(name, ())]
         return Plan(
-            needs={kind: call.needs for kind, call in self.admin.calls.items()},
+            needs={kind: call.needs for kind, call in calls.items()},
             cancel_tells=any(source.place is Place.CANCEL_JSON for source in sources),
         )

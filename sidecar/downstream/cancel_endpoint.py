@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 from aiohttp import ClientError, web
 
 from sidecar.capture.sources import VALUE_CHARS_MAX, usable
+from sidecar.downstream.connection import end_broken_body
 from sidecar.engine.cancellation import CancelOutcome
 from sidecar.errors import DownstreamGoneError, JournalUnavailableError
 
@@ -93,6 +94,7 @@ async def _read(request: web.BaseRequest) -> bytes:
     except (ClientError, OSError) as error:
         raise DownstreamGoneError("downstream left while it asked to cancel") from error
     except web.RequestPayloadError:
+        end_broken_body(request.content)
         raise BadCancelError(None, "the body could not be read") from None
     return bytes(body)
 

@@ -10,7 +10,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Protocol
 
 from aiohttp import web
-from aiohttp.web_protocol import RequestHandler
+from aiohttp.web_protocol import RequestHandler, _ErrInfo
 
 from sidecar.downstream.answers import Answer, answer_bytes
 from sidecar.downstream.sockets import reset_on_close, tune, unacknowledged
@@ -18,6 +18,8 @@ from sidecar.turn.state import Cause
 
 if TYPE_CHECKING:
     import asyncio
+
+    from aiohttp import StreamReader
 
     from sidecar.config import Listen
     from sidecar.downstream.delivery import DeliveryWatch, Handover
@@ -62,6 +64,7 @@ class Connection(RequestHandler):
         self._occupant: Occupant | None = None
         self._number = -1
         self._wire: asyncio.WriteTransport | None = None
+        self._newest_body: StreamReader | None = None
         self._head_begun = False
         self._head_timer: asyncio.TimerHandle | None = None
         self._stall_timer: asyncio.TimerHandle | None = None
@@ -148,6 +151,8 @@ class Connection(RequestHandler):
             if self._head_timer is None:
                 self._start_head_timer()
         super().data_received(data)
+        if self._messages:
+            self._look_at_newest()
 
     def eof_received(self) -> None:
         """Take note: the client has finished sending. That is a departure (docs: half-close)."""
@@ -190,6 +195,16 @@ class Connection(RequestHandler):
         response.force_close()
         return response
 
+    def _look_at_newest(self) -> None:
+        """Tell whoever reads a body that it is malformed: aiohttp's parser forgets the body and would let them wait."""
+        message, body = self._messages[-1]
+        if not isinstance(message, _ErrInfo):
+            self._newest_body = body
+        elif self._newest_body is not None and not self._newest_body.is_eof():
+            self._messages.pop()
+            self.close()
+            self._newest_body.set_exception(web.RequestPayloadError("malformed"))
+
     # -- timers ----------------------------------------------------------------------------------------------------
 
     def _start_head_timer(self) -> None:
@@ -223,6 +238,12 @@ class Connection(RequestHandler):
         if self._stall_timer is not None:
             self._stall_timer.cancel()
             self._stall_timer = None
+
+
+def end_broken_body(content: StreamReader) -> None:
+    """Keep aiohttp from reading on in a body that is malformed or cut short, and from logging what it then finds."""
+    if content.exception() is not None:
+        content.feed_eof()
 
 
 def _cause_of(error: BaseException) -> Cause:

@@ -17,6 +17,7 @@ from aiohttp import ClientError, web
 
 from sidecar.downstream.answers import answer_bytes, answer_for
 from sidecar.downstream.body import Coding, Piece, chunk, encode, end_of
+from sidecar.downstream.connection import end_broken_body
 from sidecar.downstream.headers import Field, end_to_end, forwarded, head_bytes, with_fields, without
 from sidecar.errors import DownstreamGoneError, SidecarError
 from sidecar.turn.state import Cause
@@ -90,6 +91,7 @@ class Exchange:
         finally:
             self._connection.vacate(self)
             self._stop_uploading()
+            end_broken_body(self._request.content)
         return self._keep
 
     # -- towards the upstream --------------------------------------------------------------------------------------

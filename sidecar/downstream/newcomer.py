@@ -50,7 +50,7 @@ async def read_newcomer(request: web.BaseRequest, match: ChatMatch, edge: Edge) 
     chat = match.route.chat
     body, whole = await _read_body(request, chat.inspect_bytes_max)
     if not whole:
-        log.warning("body_not_inspected", route=chat.path, inspect_bytes_max=chat.inspect_bytes_max)
+        log.warning("body_not_inspected", route=chat.route, inspect_bytes_max=chat.inspect_bytes_max)
     view = RequestView(
         fields=request.raw_headers,
         path_values=match.path_values,
@@ -63,7 +63,7 @@ async def read_newcomer(request: web.BaseRequest, match: ChatMatch, edge: Edge) 
     begins = await _begins(match.route, view, captured, edge)
     turn = Turn(
         id=f"{int(now * 1000):012x}{secrets.token_hex(8)}",
-        route=chat.path,
+        route=chat.route,
         principal=edge.principals.of(request.raw_headers, chat.identity),
         begins=begins,
         captured=captured,

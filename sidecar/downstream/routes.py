@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sidecar.capture.route import compile_path
-from sidecar.capture.sources import Place, Source, parse_source
+from sidecar.capture.sources import Place, Source
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -81,5 +81,5 @@ def query_of(target: str) -> str:
 
 
 def _route(chat: Chat) -> ChatRoute:
-    begins = None if chat.begins in {"absent", "always", "probe"} else parse_source(str(chat.begins))
+    begins = chat.begins if isinstance(chat.begins, Source) else None
     return ChatRoute(chat, compile_path(chat.path), dict(chat.capture), begins)

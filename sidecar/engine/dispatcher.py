@@ -140,7 +140,9 @@ class Dispatcher(Service):
         at = self._clock()
         update = _update(owed, StepState.DELIVERED, due_at=at, error=error)
         captured = outcome.captured if outcome else {}
-        await self._driver.apply(owed.turn.id, StepDelivered(at=at, kind=owed.kind, captured=captured), update)
+        gone = outcome is not None and outcome.verdict is Verdict.GONE
+        event = StepDelivered(at=at, kind=owed.kind, captured=captured, gone=gone)
+        await self._driver.apply(owed.turn.id, event, update)
         log.info("step_delivered", **_log_keys(owed), status=outcome.status if outcome else None, note=error)
 
     async def _failed(self, owed: OwedStep, outcome: CallOutcome) -> None:

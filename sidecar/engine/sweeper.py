@@ -10,6 +10,8 @@ from sidecar.engine.service import PeriodicService
 from sidecar.turn.events import Expired
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from sidecar.engine.driver import Driver
     from sidecar.engine.ports import Clock, Journal
 
@@ -30,12 +32,19 @@ class Sweeper(PeriodicService):
         self._temp_ttl_s = temp_ttl_s
 
     async def run_once(self) -> int:
-        """Expire every overdue turn; give their number."""
-        expired = 0
-        while batch := await self._journal.overdue(created_before=self._clock() - self._temp_ttl_s, limit=BATCH):
+        """Expire every overdue turn; give their number.
+
+        Each is told once: while the journal cannot be written, a live turn that has moved on still stands there as
+        open, and would be found for ever.
+        """
+        expired: set[str] = set()
+        while batch := [turn_id for turn_id in await self._overdue() if turn_id not in expired]:
             for turn_id in batch:
                 await self._driver.apply(turn_id, Expired(at=self._clock()))
-            expired += len(batch)
+            expired.update(batch)
         if expired:
-            log.info("swept", expired=expired)
-        return expired
+            log.info("swept", expired=len(expired))
+        return len(expired)
+
+    async def _overdue(self) -> Sequence[str]:
+        return await self._journal.overdue(created_before=self._clock() - self._temp_ttl_s, limit=BATCH)

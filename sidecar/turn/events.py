@@ -95,9 +95,10 @@ class Restarted(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepDelivered(Event):
-    """The upstream said done, or already gone. `captured` holds what its answer told."""
+    """The upstream said done, or (`gone`) that there is no such thing. `captured` holds what its answer told."""
 
     kind: StepKind
+    gone: bool = False
     captured: Mapping[str, str] = field(default_factory=lambda: NOTHING)
 
 

@@ -183,9 +183,10 @@ def _absorb(turn: Turn, event: Event) -> Turn:  # noqa: C901, PLR0911, PLR0912  
             return replace(turn, cause=Cause.EXPIRED)
         case Restarted():
             return replace(turn, cause=turn.cause or Cause.RESTARTED, listening=False)
-        case StepDelivered(kind=kind, captured=captured):
+        case StepDelivered(kind=kind, captured=captured, gone=gone):
             ids = MappingProxyType({**captured, **turn.captured})
-            return _end_step(replace(turn, captured=ids), kind, StepState.DELIVERED)
+            begins = turn.begins and not (gone and _never_came(turn, kind))
+            return _end_step(replace(turn, captured=ids, begins=begins), kind, StepState.DELIVERED)
         case StepDied(kind=kind):
             return _end_step(turn, kind, StepState.DEAD)
         case StepRevived(kind=kind):
@@ -214,6 +215,16 @@ def _with_step(turn: Turn, kind: StepKind, state: StepState) -> Turn:
 def _end_step(turn: Turn, kind: StepKind, state: StepState) -> Turn:
     """Note how a pending step ended. One that had ended before (a clock's jump can lease it twice) stays as it was."""
     return _with_step(turn, kind, state) if turn.steps.get(kind) is StepState.PENDING else turn
+
+
+def _never_came(turn: Turn, kind: StepKind) -> bool:
+    """Say whether "no such thing" means that the request never reached the upstream, so that nothing was begun.
+
+    Only an upstream whose answer to a cancel tells ids would have told them, had it known the request. Where a
+    rollback can do without being told, it is made all the same.
+    """
+    untold = not turn.plan.needs.get(StepKind.ROLLBACK, frozenset()) <= turn.captured.keys()
+    return kind is StepKind.CANCEL and turn.plan.cancel_tells and untold and turn.answer_began_at is None
 
 
 def _forget_dead_step(turn: Turn, kind: StepKind) -> Turn:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from sidecar.turn.state import Turn
 
 RETRY_AFTER_MAX_S: Final = 3600.0
-ARRIVAL_MAX_S: Final = 2.0
+ARRIVAL_MAX_S: Final = 3.0
 """How long a forwarded request may stay unheard in the upstream's queue before its absence counts."""
 _DOUBLINGS_MAX: Final = 62
 

@@ -86,7 +86,7 @@ class Plan:
     """What the configuration makes possible for a route's turns.
 
     `needs` has an entry for each admin call that is configured: the names of the captured values without which it
-    cannot be made. `cancel_tells` is true where the cancel call's answer is itself a source of captured values.
+    cannot be made. `cancel_tells` is true where the cancel call's answer is itself a source of the conversation's id.
     """
 
     needs: Mapping[StepKind, frozenset[str]] = field(default_factory=lambda: MappingProxyType({}))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import sqlite3
-from contextlib import AsyncExitStack, asynccontextmanager, closing
+from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,7 @@ from tests.fakes.upstream import Upstream
 from tests.fakes.waiting import AT_ONCE_S, eventually, loop_turns
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Mapping, MutableMapping
+    from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, MutableMapping
     from pathlib import Path
 
     from structlog.typing import EventDict
@@ -88,6 +89,24 @@ class Scene:
             return [dict(row) for row in database.execute(query)]
 
 
+@contextmanager
+def no_complaints() -> Iterator[None]:
+    """Make sure that the libraries log nothing from warnings up: no traceback, no task that nobody asked after."""
+    records: list[str] = []
+
+    class Handler(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            records.append(self.format(record))
+
+    handler = Handler(logging.WARNING)
+    logging.getLogger().addHandler(handler)
+    try:
+        yield
+    finally:
+        logging.getLogger().removeHandler(handler)
+    assert not records, "\n".join(records)
+
+
 @asynccontextmanager
 async def scene(
     path: Path, *, chat: Section | Iterable[Section] = (), upstream_small_buffer: bool = False, **sections: Section
@@ -96,6 +115,7 @@ async def scene(
     async with AsyncExitStack() as stack:
         upstream = await stack.enter_async_context(Upstream.listening(small_buffer=upstream_small_buffer))
         admin = await stack.enter_async_context(AdminFake.listening())
+        stack.enter_context(no_complaints())
         logs: list[Any] = stack.enter_context(capture_logs())
         journal_path = path / "sidecar.db"
         chats = [chat] if isinstance(chat, dict) else list(chat)

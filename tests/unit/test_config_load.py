@@ -162,7 +162,9 @@ def test_the_plan_follows_the_calls() -> None:
     plan = settings.plan(Chat())
     expected = {StepKind.CANCEL: frozenset({"request_id"}), StepKind.ROLLBACK: frozenset({"conversation_id"})}
     assert (plan.needs, plan.cancel_tells) == (expected, False)
-    assert settings.plan(Chat(capture={**CAPTURE, "x": (parse_source("cancel.json:/x"),)})).cancel_tells
+    told = (parse_source("cancel.json:/x"),)
+    assert not settings.plan(Chat(capture={**CAPTURE, "x": told})).cancel_tells, "no rollback needs it"
+    assert settings.plan(Chat(capture={**CAPTURE, "conversation_id": told})).cancel_tells
     assert settings.plan(None).needs == expected
 
 

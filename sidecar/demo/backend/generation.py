@@ -141,7 +141,7 @@ class Generation:
 
     async def _finish(self) -> None:
         text = "".join(frames.words_of_answer(self.knobs.words))
-        await self._store.save_answer(self.question, text, revive=self.knobs.saves_late)
+        await self._store.save_answer(self.question, text)
         self.record.conversation_id = self.question.conversation_id
         self.record.finished = True
 

@@ -127,13 +127,10 @@ class Store:
                 _INSERT_MESSAGE, (question.first_id, "user", question.text, question.request_id)
             )
 
-    async def save_answer(self, question: Question, text: str, *, revive: bool) -> None:
-        """Save an answer and activate its conversation; one that is deleted comes back only with `revive`."""
+    async def save_answer(self, question: Question, text: str) -> None:
+        """Save an answer and activate its conversation; one that was deleted meanwhile comes back with it."""
         async with self._transaction():
-            if revive:
-                await self._begin_conversation(question)
-            if not await self._has(question.first_id):
-                return
+            await self._begin_conversation(question)
             await self._database.execute(_INSERT_MESSAGE, (question.first_id, "assistant", text, question.request_id))
             await self._database.execute(_ACTIVATE, (question.conversation_id, time.time(), question.first_id))
 
@@ -161,9 +158,6 @@ class Store:
         title = question.text[:_TITLE_CHARS_MAX]
         row = (question.first_id, question.temp_id, question.user, time.time(), title)
         await self._database.execute(_INSERT_CONVERSATION, row)
-
-    async def _has(self, conversation_id: str) -> bool:
-        return bool(await self._rows("SELECT 1 FROM conversations WHERE id = ?", conversation_id))
 
     async def _rows(self, sql: str, *values: object) -> list[dict[str, Any]]:
         async with self._database.execute(sql, values) as cursor:

@@ -9,10 +9,13 @@ import pytest
 
 from sidecar.journal.store import SqliteJournal
 from sidecar.turn.state import Plan, State, StepKind, Turn
+from tests.fakes.memory_journal import MemoryJournal
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
     from pathlib import Path
+
+    from tests.fakes.memory_journal import WholeJournal
 
 PLAN = Plan(
     needs={StepKind.CANCEL: frozenset({"request_id"}), StepKind.ROLLBACK: frozenset({"conversation_id"})},
@@ -40,6 +43,14 @@ async def open_journal(path: str) -> AsyncIterator[Callable[..., Awaitable[Sqlit
 @pytest.fixture
 async def journal(open_journal: Callable[..., Awaitable[SqliteJournal]]) -> SqliteJournal:
     return await open_journal()
+
+
+@pytest.fixture(params=["file", "memory"])
+async def any_journal(
+    request: pytest.FixtureRequest, open_journal: Callable[..., Awaitable[SqliteJournal]]
+) -> WholeJournal:
+    """Give each implementation of the port in turn: what they promise is the same."""
+    return MemoryJournal() if request.param == "memory" else await open_journal()
 
 
 @pytest.fixture

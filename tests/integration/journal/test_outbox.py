@@ -1,4 +1,4 @@
-"""Owed steps: leased in order, never hidden by those that wait, never lost."""
+"""Owed steps: leased in order, never hidden by those that wait, never lost. For every implementation of the port."""
 
 from __future__ import annotations
 
@@ -15,25 +15,30 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sidecar.engine.ports import OwedStep
-    from sidecar.journal.store import SqliteJournal
     from sidecar.turn.state import Turn
+    from tests.fakes.memory_journal import WholeJournal
 
 CONFIRM, CANCEL, ROLLBACK = StepKind
 BOTH = (CANCEL, ROLLBACK)
 
 
-async def owe(journal: SqliteJournal, turn: Turn, *kinds: StepKind, at: float = 10.0) -> None:
+@pytest.fixture
+def journal(any_journal: WholeJournal) -> WholeJournal:
+    return any_journal
+
+
+async def owe(journal: WholeJournal, turn: Turn, *kinds: StepKind, at: float = 10.0) -> None:
     await journal.submit(Change(turn=turn, owed=kinds, at=at))
 
 
 async def tell(  # what the dispatcher tells of an attempt
-    journal: SqliteJournal, turn_id: str, kind: StepKind, state: StepState, *, due_at: float = 10.0, attempts: int = 1
+    journal: WholeJournal, turn_id: str, kind: StepKind, state: StepState, *, due_at: float = 10.0, attempts: int = 1
 ) -> None:
     update = StepUpdate(turn_id=turn_id, kind=kind, state=state, attempts=attempts, due_at=due_at, error="503")
     await journal.submit(Change(update=update, at=11.0))
 
 
-async def lease(journal: SqliteJournal, now: float = 20.0, limit: int = 100) -> list[tuple[str, StepKind]]:
+async def lease(journal: WholeJournal, now: float = 20.0, limit: int = 100) -> list[tuple[str, StepKind]]:
     return [(step.turn.id, step.kind) for step in await journal.lease(now=now, until=now + 30.0, limit=limit)]
 
 
@@ -42,7 +47,7 @@ def cancelled(make_turn: Callable[..., Turn]) -> Callable[..., Turn]:
     return lambda turn_id="t1", conversation="c1": make_turn(turn_id, conversation=conversation, state=State.CANCELLING)
 
 
-async def test_a_leased_step_comes_with_its_turn(journal: SqliteJournal, cancelled: Callable[..., Turn]) -> None:
+async def test_a_leased_step_comes_with_its_turn(journal: WholeJournal, cancelled: Callable[..., Turn]) -> None:
     turn = cancelled()
     await owe(journal, turn, *BOTH)
     (step,) = await journal.lease(now=20.0, until=50.0, limit=10)
@@ -56,7 +61,7 @@ async def test_a_leased_step_comes_with_its_turn(journal: SqliteJournal, cancell
 
 
 async def test_a_step_waits_for_the_earlier_ones_of_its_turn(
-    journal: SqliteJournal, cancelled: Callable[..., Turn]
+    journal: WholeJournal, cancelled: Callable[..., Turn]
 ) -> None:
     await owe(journal, cancelled(), *reversed(StepKind))
     for kind, end in ((CONFIRM, StepState.DELIVERED), (CANCEL, StepState.DEAD), (ROLLBACK, StepState.DELIVERED)):
@@ -73,7 +78,7 @@ async def test_a_step_waits_for_the_earlier_ones_of_its_turn(
     }
 
 
-async def test_only_what_is_due_is_leased_oldest_first(journal: SqliteJournal, cancelled: Callable[..., Turn]) -> None:
+async def test_only_what_is_due_is_leased_oldest_first(journal: WholeJournal, cancelled: Callable[..., Turn]) -> None:
     for turn_id, at in (("b", 12.0), ("a", 13.0), ("c", 11.0), ("later", 21.0)):
         await owe(journal, cancelled(turn_id, turn_id), CANCEL, at=at)
     assert await lease(journal, limit=2) == [("c", CANCEL), ("b", CANCEL)]
@@ -83,7 +88,7 @@ async def test_only_what_is_due_is_leased_oldest_first(journal: SqliteJournal, c
 
 
 async def test_a_failed_attempt_ends_the_lease_and_postpones_what_waits_for_it(
-    journal: SqliteJournal, cancelled: Callable[..., Turn]
+    journal: WholeJournal, cancelled: Callable[..., Turn]
 ) -> None:
     await owe(journal, cancelled(), *BOTH)
     await lease(journal)
@@ -97,7 +102,7 @@ async def test_a_failed_attempt_ends_the_lease_and_postpones_what_waits_for_it(
     assert (step.kind, step.attempts) == (CANCEL, 3)
 
 
-async def test_a_lease_that_is_over_is_given_again(journal: SqliteJournal, cancelled: Callable[..., Turn]) -> None:
+async def test_a_lease_that_is_over_is_given_again(journal: WholeJournal, cancelled: Callable[..., Turn]) -> None:
     await owe(journal, cancelled(), CANCEL)
     assert await lease(journal, now=20.0) == [("t1", CANCEL)]
     assert await journal.next_due_at() == 50.0
@@ -105,7 +110,7 @@ async def test_a_lease_that_is_over_is_given_again(journal: SqliteJournal, cance
     assert await lease(journal, now=50.0) == [("t1", CANCEL)]
 
 
-async def test_release_leases_makes_them_due_again(journal: SqliteJournal, cancelled: Callable[..., Turn]) -> None:
+async def test_release_leases_makes_them_due_again(journal: WholeJournal, cancelled: Callable[..., Turn]) -> None:
     for turn_id in "abc":
         await owe(journal, cancelled(turn_id, turn_id), CANCEL)
     await lease(journal, limit=2)
@@ -116,7 +121,7 @@ async def test_release_leases_makes_them_due_again(journal: SqliteJournal, cance
 
 @pytest.mark.parametrize("state", State)
 async def test_a_rollback_waits_for_turns_under_way_in_its_conversation(
-    journal: SqliteJournal, cancelled: Callable[..., Turn], make_turn: Callable[..., Turn], state: State
+    journal: WholeJournal, cancelled: Callable[..., Turn], make_turn: Callable[..., Turn], state: State
 ) -> None:
     await owe(journal, cancelled(), ROLLBACK)
     other = make_turn("other", conversation="c1", principal="p2", state=state)
@@ -129,7 +134,7 @@ async def test_a_rollback_waits_for_turns_under_way_in_its_conversation(
 
 
 async def test_other_steps_and_other_conversations_do_not_wait(
-    journal: SqliteJournal, cancelled: Callable[..., Turn], make_turn: Callable[..., Turn]
+    journal: WholeJournal, cancelled: Callable[..., Turn], make_turn: Callable[..., Turn]
 ) -> None:
     await owe(journal, make_turn("open", conversation="c1"))
     await owe(journal, make_turn("unknown"))
@@ -140,7 +145,7 @@ async def test_other_steps_and_other_conversations_do_not_wait(
 
 
 async def test_an_ended_lease_that_has_to_wait_is_not_counted_as_due(
-    journal: SqliteJournal, cancelled: Callable[..., Turn], make_turn: Callable[..., Turn]
+    journal: WholeJournal, cancelled: Callable[..., Turn], make_turn: Callable[..., Turn]
 ) -> None:
     await owe(journal, cancelled(), ROLLBACK)
     assert await lease(journal, now=20.0) == [("t1", ROLLBACK)]
@@ -150,7 +155,7 @@ async def test_an_ended_lease_that_has_to_wait_is_not_counted_as_due(
 
 
 async def test_those_that_wait_hide_nothing_behind_the_limit(
-    journal: SqliteJournal, cancelled: Callable[..., Turn], make_turn: Callable[..., Turn]
+    journal: WholeJournal, cancelled: Callable[..., Turn], make_turn: Callable[..., Turn]
 ) -> None:
     await owe(journal, make_turn("open", conversation="busy"))
     for number in range(20):
@@ -160,22 +165,20 @@ async def test_those_that_wait_hide_nothing_behind_the_limit(
     assert await lease(journal, limit=1) == [("free", ROLLBACK)]
 
 
-async def test_next_due_is_none_when_nothing_is_owed(journal: SqliteJournal, cancelled: Callable[..., Turn]) -> None:
+async def test_next_due_is_none_when_nothing_is_owed(journal: WholeJournal, cancelled: Callable[..., Turn]) -> None:
     assert await journal.next_due_at() is None
     await owe(journal, cancelled(), CANCEL)
     await tell(journal, "t1", CANCEL, StepState.DELIVERED)
     assert await journal.next_due_at() is None
 
 
-async def test_next_due_does_not_count_a_step_that_waits(
-    journal: SqliteJournal, cancelled: Callable[..., Turn]
-) -> None:
+async def test_next_due_does_not_count_a_step_that_waits(journal: WholeJournal, cancelled: Callable[..., Turn]) -> None:
     await owe(journal, cancelled(), *BOTH)
     await lease(journal, now=20.0)
     assert await journal.next_due_at() == 50.0  # the lease's end; the rollback was due at 10, but cannot go yet
 
 
-async def test_a_dead_step_can_be_owed_again(journal: SqliteJournal, cancelled: Callable[..., Turn]) -> None:
+async def test_a_dead_step_can_be_owed_again(journal: WholeJournal, cancelled: Callable[..., Turn]) -> None:
     turn = cancelled()
     await owe(journal, turn, CANCEL)
     await tell(journal, "t1", CANCEL, StepState.DEAD, attempts=20)
@@ -189,7 +192,7 @@ async def test_a_dead_step_can_be_owed_again(journal: SqliteJournal, cancelled: 
 
 @pytest.mark.parametrize("state", [StepState.PENDING, StepState.DELIVERED])
 async def test_a_step_that_is_not_dead_is_not_owed_twice(
-    journal: SqliteJournal, cancelled: Callable[..., Turn], state: StepState
+    journal: WholeJournal, cancelled: Callable[..., Turn], state: StepState
 ) -> None:
     await owe(journal, cancelled(), CANCEL)
     await tell(journal, "t1", CANCEL, state, attempts=2)
@@ -198,7 +201,7 @@ async def test_a_step_that_is_not_dead_is_not_owed_twice(
     assert await journal.outbox() == before
 
 
-async def test_the_operator_sees_steps_newest_first(journal: SqliteJournal, cancelled: Callable[..., Turn]) -> None:
+async def test_the_operator_sees_steps_newest_first(journal: WholeJournal, cancelled: Callable[..., Turn]) -> None:
     for turn_id in "abc":
         await owe(journal, cancelled(turn_id, turn_id), CANCEL)
     await tell(journal, "b", CANCEL, StepState.DEAD)
@@ -209,7 +212,7 @@ async def test_the_operator_sees_steps_newest_first(journal: SqliteJournal, canc
 
 
 async def test_leases_and_changes_at_once_give_each_step_once(
-    journal: SqliteJournal, cancelled: Callable[..., Turn]
+    journal: WholeJournal, cancelled: Callable[..., Turn]
 ) -> None:
     given: list[OwedStep] = []
 
@@ -225,7 +228,7 @@ async def test_leases_and_changes_at_once_give_each_step_once(
 
 
 async def test_a_lease_cancelled_at_any_point_harms_nobody(
-    journal: SqliteJournal, cancelled: Callable[..., Turn]
+    journal: WholeJournal, cancelled: Callable[..., Turn]
 ) -> None:
     await owe(journal, cancelled(), CANCEL)
     for turns_of_the_loop in range(12):

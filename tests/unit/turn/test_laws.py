@@ -8,6 +8,7 @@ import pytest
 
 from sidecar.turn.effects import AbortDownstream, CloseUpstream, DrainUpstream, Effect, Owe
 from sidecar.turn.events import (
+    AnswerBegan,
     AnswerEnded,
     CancelRequested,
     Delivered,
@@ -421,3 +422,31 @@ def test_a_step_that_ended_twice_keeps_its_first_end() -> None:
 def test_a_restart_owes_nothing_twice() -> None:
     turn = reloaded(after(opened(), Forwarded(at=1), ID, GONE))
     assert Playbook(turn) >> Restarted(at=4) << State.CANCELLING
+
+
+# A request that never came
+
+
+def crashed(plan: Plan, **captured: str) -> Playbook:
+    """Give the dialogue after a crash that left open whether the upstream ever heard of the turn."""
+    turn = reloaded(opened(plan=plan, **captured))
+    return Playbook(after(turn, Restarted(at=3)))
+
+
+def test_no_such_request_says_that_nothing_was_begun_where_the_answer_would_have_told() -> None:
+    assert crashed(TELLING_PLAN) >> StepDelivered(at=4, kind=CANCEL, gone=True) << State.CANCELLED
+
+
+def test_no_such_request_leaves_it_open_where_the_answer_tells_nothing() -> None:
+    assert crashed(PLAN) >> StepDelivered(at=4, kind=CANCEL, gone=True) << State.UNRESOLVED
+
+
+def test_a_known_conversation_is_rolled_back_whatever_the_cancel_found() -> None:
+    playbook = crashed(TELLING_PLAN, conversation_id="c1")
+    assert playbook >> StepDelivered(at=4, kind=CANCEL, gone=True) << State.CANCELLING
+    assert playbook.turn.steps[ROLLBACK] is StepState.PENDING
+
+
+def test_an_answer_that_began_is_proof_that_it_came() -> None:
+    turn = after(opened(plan=TELLING_PLAN), Forwarded(at=1), AnswerBegan(at=2), UpstreamLost(at=3))
+    assert Playbook(turn) >> StepDelivered(at=4, kind=CANCEL, gone=True) << State.UNRESOLVED

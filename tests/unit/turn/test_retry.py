@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.turn.retry import RETRY_AFTER_MAX_S, Backoff, retry_delay_s
+from sidecar.turn.retry import ARRIVAL_MAX_S, RETRY_AFTER_MAX_S, Backoff, gone_counts, retry_delay_s
+from tests.unit.turn.playbook import opened
 
 DEFAULT = Backoff(first_s=0.5, max_s=300.0, attempts_max=20)
 
@@ -76,3 +79,10 @@ def test_never_sooner_than_asked_within_an_hour(
 
 def test_asking_for_less_does_not_hurry_it() -> None:
     assert retry_delay_s(DEFAULT, attempts=10, jitter=0.0, retry_after_s=1.0) == 128.0
+
+
+@given(age_s=st.floats(0, 1e6))
+def test_gone_counts_only_once_the_upstream_must_have_heard(age_s: float) -> None:
+    turn = opened()
+    assert gone_counts(turn, turn.created_at + age_s) == (turn.created_at + age_s - turn.created_at >= ARRIVAL_MAX_S)
+    assert gone_counts(replace(turn, answer_began_at=turn.created_at), turn.created_at + age_s)

@@ -1,0 +1,132 @@
+"""A real `sidecar run` in a process of its own, to be stopped, killed and started again on the same journal."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import socket
+import sqlite3
+import sys
+from contextlib import closing
+from typing import TYPE_CHECKING, Any, Final
+
+from tests.fakes.waiting import eventually
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+START_S: Final = 20.0
+SETTLED: Final = frozenset({"completed", "cancelled", "refused", "unresolved"})
+
+CONFIG: Final = """
+[listen]
+address = "127.0.0.1:{port}"
+shutdown_grace_s = {grace_s}
+
+[upstream]
+url = "{upstream}"
+
+[admin]
+timeout_s = {admin_timeout_s}
+backoff_first_s = 0.05
+backoff_max_s = 0.5
+attempts_max = 1000
+
+[[chat]]
+identity = ["Authorization"]
+[chat.capture]
+conversation_id = [
+  "request.json:/conversationId",
+  "response.header:X-Conversation-Id",
+  "cancel.json:/conversationId",
+]
+
+[journal]
+path = "{journal}"
+
+[console]
+address = "off"
+
+[log]
+format = "json"
+"""
+
+
+class SidecarProcess:
+    """The process, its configuration, its log (JSON lines) and its journal, all in one folder."""
+
+    def __init__(self, folder: Path, upstream: str, *, grace_s: float = 5, admin_timeout_s: float = 5) -> None:
+        self.port = _free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.journal = folder / "sidecar.db"
+        self._config = folder / "sidecar.toml"
+        self._log = folder / "sidecar.log"
+        self._process: asyncio.subprocess.Process | None = None
+        self._config.write_text(
+            CONFIG.format(
+                port=self.port,
+                upstream=upstream,
+                journal=self.journal,
+                grace_s=grace_s,
+                admin_timeout_s=admin_timeout_s,
+            )
+        )
+
+    async def start(self) -> None:
+        """Start, and wait until it listens."""
+        before = len(self.log("listening"))
+        with self._log.open("ab") as log:
+            self._process = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "sidecar", "run", "-c", str(self._config), stderr=log, stdout=log
+            )
+        await eventually(lambda: self._ended() or len(self.log("listening")) > before, START_S)
+        assert not self._ended(), self._log.read_text()[-2000:]
+
+    async def kill(self) -> None:
+        """kill -9."""
+        await self._signal(signal.SIGKILL)
+
+    async def terminate(self) -> int:
+        """SIGTERM; give the exit code."""
+        return await self._signal(signal.SIGTERM)
+
+    async def close(self) -> None:
+        """End whatever still runs."""
+        if self._process is not None and not self._ended():
+            await self.kill()
+
+    def log(self, event: str) -> list[dict[str, Any]]:
+        """Give the log's lines about an event."""
+        if not self._log.exists():
+            return []
+        lines = [line for line in self._log.read_text().splitlines() if line.startswith("{") and line.endswith("}")]
+        return [entry for entry in map(json.loads, lines) if entry.get("event") == event]
+
+    def log_text(self) -> str:
+        """Give the whole log."""
+        return self._log.read_text()
+
+    def turns(self) -> dict[str, str]:
+        """Give the state of each turn in the journal, by request id."""
+        with closing(sqlite3.connect(self.journal)) as database:
+            return dict(database.execute("SELECT request_id, state FROM turns"))
+
+    async def until_settled(self, timeout_s: float) -> dict[str, str]:
+        """Wait until every turn is settled; give their states by request id."""
+        return await eventually(lambda: turns if set((turns := self.turns()).values()) <= SETTLED else None, timeout_s)
+
+    def _ended(self) -> bool:
+        return self._process is None or self._process.returncode is not None
+
+    async def _signal(self, number: int) -> int:
+        assert self._process is not None
+        self._process.send_signal(number)
+        return await self._process.wait()
+
+
+def _free_port() -> int:
+    with closing(socket.socket()) as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port

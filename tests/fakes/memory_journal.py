@@ -1,0 +1,245 @@
+"""A journal in memory that keeps the promises of the port, for simulations: no file, no thread, no wait but the loop's.
+
+What is submitted becomes durable when the loop goes round; `crash` loses what is not durable yet, as a kill would.
+While `trouble` names a reason, nothing can be read or written.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final, Protocol
+
+from sidecar.engine.operator import OperatorReads
+from sidecar.engine.ports import Journal, Neighbours, OwedStep, Tombstone
+from sidecar.errors import JournalUnavailableError
+from sidecar.turn.state import UNSETTLED, State, StepKind, Turn
+from tests.fakes.memory_outbox import MemoryOutbox
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from sidecar.engine.ports import Change, StepRow
+    from sidecar.turn.state import StepState
+    from tests.fakes.memory_outbox import MemoryStep
+
+NOTHING_OWED: Final[Mapping[StepKind, StepState]] = MappingProxyType({})
+UNDER_WAY: Final = frozenset({State.OPEN, State.ANSWERED})
+CONFIRMED: Final = frozenset({State.CONFIRMING, State.COMPLETED})
+PRUNABLE: Final = frozenset({State.COMPLETED, State.CANCELLED, State.REFUSED})
+
+
+class WholeJournal(Journal, OperatorReads, Protocol):
+    """What every journal must be: the engine's port, and what the operator reads."""
+
+    async def close(self) -> None:
+        """Make durable what is pending; after that, nothing is available."""
+
+
+class MemoryJournal:
+    """Implements `WholeJournal`."""
+
+    def __init__(self) -> None:
+        self.trouble: str | None = None
+        self._turns: dict[str, Turn] = {}
+        self._outbox = MemoryOutbox()
+        self._tombstones: dict[tuple[str, str, str], Tombstone] = {}
+        self._pending: list[tuple[Change, asyncio.Future[None]]] = []
+
+    # -- changes ---------------------------------------------------------------------------------------------------
+
+    def submit(self, change: Change) -> asyncio.Future[None]:
+        """Queue a change; it is durable when the loop has gone round."""
+        loop = asyncio.get_running_loop()
+        durable: asyncio.Future[None] = loop.create_future()
+        if not self._pending:
+            loop.call_soon(self._commit)
+        self._pending.append((change, durable))
+        return durable
+
+    def crash(self) -> None:
+        """Lose what is not durable yet; whoever waits for it waits for ever."""
+        self._pending.clear()
+
+    async def close(self) -> None:
+        """Commit what is pending; from then on nothing is available."""
+        self._commit()
+        self.trouble = "is closed"
+
+    def _commit(self) -> None:
+        pending, self._pending = self._pending, []
+        for change, durable in pending:
+            error = self._unavailable() or self._put(change)
+            if not durable.done():
+                durable.set_result(None) if error is None else durable.set_exception(error)
+
+    def _put(self, change: Change) -> JournalUnavailableError | None:
+        if change.owed and change.turn is None:
+            return JournalUnavailableError("the journal rejected a change: it owes steps and names no turn")
+        if change.turn is not None:
+            self._put_turn(change.turn)
+        if change.update is not None:
+            self._outbox.update(change.update)
+        for kind in change.owed:
+            self._outbox.owe(change.turn.id if change.turn else "", kind, change.at)
+        if change.tombstone is not None:
+            self._put_tombstone(change.tombstone)
+        return None
+
+    def _put_turn(self, turn: Turn) -> None:
+        """Keep the turn without what belongs to its connection or to the outbox."""
+        self._turns[turn.id] = replace(turn, steps=NOTHING_OWED, heard=True, listening=False)
+
+    def _put_tombstone(self, tombstone: Tombstone) -> None:
+        key = (tombstone.principal, tombstone.name, tombstone.value)
+        known = self._tombstones.get(key)
+        if known is None or known.expires_at < tombstone.expires_at:
+            self._tombstones[key] = tombstone
+
+    # -- turns -----------------------------------------------------------------------------------------------------
+
+    async def load(self, turn_id: str) -> Turn | None:
+        """Give a turn with its steps."""
+        self._check()
+        return self._whole(self._turns[turn_id]) if turn_id in self._turns else None
+
+    async def find(
+        self, principal: str, *, request_id: str | None = None, conversation_id: str | None = None, limit: int = 10
+    ) -> Sequence[Turn]:
+        """Give a principal's turns with that request id or conversation id (temp ids too), newest first."""
+        self._check()
+
+        def meant(turn: Turn) -> bool:
+            by_request = request_id is not None and turn.request_id == request_id
+            return by_request or (
+                conversation_id is not None and conversation_id in {turn.conversation_id, turn.temp_id}
+            )
+
+        return self._newest((t for t in self._turns.values() if t.principal == principal and meant(t)), limit)
+
+    async def unsettled(self, *, after: str = "", limit: int = 1000) -> Sequence[Turn]:
+        """Give turns that are not settled and whose id is greater than `after`, in the order of their ids."""
+        self._check()
+        found = sorted(turn_id for turn_id, turn in self._turns.items() if turn.state in UNSETTLED and turn_id > after)
+        return [self._whole(self._turns[turn_id]) for turn_id in found[:limit]]
+
+    async def overdue(self, *, created_before: float, limit: int = 1000) -> Sequence[str]:
+        """Give the ids of open and answered turns made before the given time, oldest first."""
+        self._check()
+        found = [t for t in self._turns.values() if t.state in UNDER_WAY and t.created_at < created_before]
+        return [turn.id for turn in sorted(found, key=lambda turn: turn.created_at)[:limit]]
+
+    async def neighbours(self, turn: Turn) -> Neighbours:
+        """Say what the other turns in the turn's conversation mean for it; nothing where its id is not known."""
+        self._check()
+        states = self._neighbouring(turn)
+        return Neighbours(confirmed=bool(states & CONFIRMED), unsettled=bool(states & UNDER_WAY))
+
+    async def turns(self, state: State | None = None, limit: int = 50) -> Sequence[Turn]:
+        """Give the newest turns, newest first."""
+        self._check()
+        return self._newest((turn for turn in self._turns.values() if state in {None, turn.state}), limit)
+
+    # -- the outbox ------------------------------------------------------------------------------------------------
+
+    async def lease(self, *, now: float, until: float, limit: int) -> Sequence[OwedStep]:
+        """Lease due steps that are free, oldest due first."""
+        self._check()
+        due = [s for s in self._outbox if s.due_at <= now and s.next_at <= now and self._is_free(s)]
+        leased = sorted(due, key=lambda step: (step.due_at, step.id))[:limit]
+        given = [self._owed(step) for step in leased]
+        for step in leased:
+            step.state, step.lease_until = "leased", until
+        return given
+
+    async def next_due_at(self) -> float | None:
+        """Say when `lease` next has something to give, as things stand."""
+        self._check()
+        return min((step.next_at for step in self._outbox if self._is_free(step)), default=None)
+
+    async def release_leases(self) -> int:
+        """Make every leased step pending again; give their number."""
+        self._check()
+        leased = [step for step in self._outbox if step.state == "leased"]
+        for step in leased:
+            step.state = "pending"
+        return len(leased)
+
+    async def outbox(self, state: str | None = None, limit: int = 50) -> Sequence[StepRow]:
+        """Give the newest steps, newest first."""
+        self._check()
+        found = [step.row for step in self._outbox if state in {None, step.state}]
+        return sorted(found, key=lambda row: -row.id)[:limit]
+
+    async def step(self, step_id: int) -> StepRow | None:
+        """Give a step by its id in the outbox."""
+        self._check()
+        return next((step.row for step in self._outbox if step.id == step_id), None)
+
+    async def dead_steps(self) -> Sequence[StepRow]:
+        """Give all dead steps, newest first."""
+        return await self.outbox("dead", limit=len(list(self._outbox)))
+
+    # -- what is forgotten -----------------------------------------------------------------------------------------
+
+    async def tombstones(self, *, now: float) -> Sequence[Tombstone]:
+        """Give the tombstones that have not expired, the first to expire first."""
+        self._check()
+        live = [tombstone for tombstone in self._tombstones.values() if tombstone.expires_at > now]
+        return sorted(live, key=lambda tombstone: tombstone.expires_at)
+
+    async def prune(self, *, settled_before: float, now: float, limit: int = 1000) -> int:
+        """Forget turns settled before that time, and expired tombstones."""
+        self._check()
+        turns = sorted(
+            (t for t in self._turns.values() if self._is_over(t, settled_before)), key=lambda turn: turn.settled_at or 0
+        )[:limit]
+        for turn in turns:
+            del self._turns[turn.id]
+            self._outbox.forget(turn.id)
+        expired = [key for key, tombstone in self._tombstones.items() if tombstone.expires_at <= now][:limit]
+        for key in expired:
+            del self._tombstones[key]
+        return len(turns) + len(expired)
+
+    # -- leaves ----------------------------------------------------------------------------------------------------
+
+    def _unavailable(self) -> JournalUnavailableError | None:
+        return JournalUnavailableError(f"the journal {self.trouble}") if self.trouble else None
+
+    def _check(self) -> None:
+        error = self._unavailable()
+        if error is not None:
+            raise error
+
+    def _whole(self, turn: Turn) -> Turn:
+        return replace(turn, steps=self._outbox.states(turn.id))
+
+    def _newest(self, turns: Iterable[Turn], limit: int) -> list[Turn]:
+        ordered = sorted(turns, key=lambda turn: (turn.created_at, turn.id), reverse=True)
+        return [self._whole(turn) for turn in ordered[:limit]]
+
+    def _neighbouring(self, turn: Turn) -> set[State]:
+        known = turn.conversation_id
+        others = (t for t in self._turns.values() if t.id != turn.id and t.conversation_id == known)
+        return {other.state for other in others} if known is not None else set()
+
+    def _is_free(self, step: MemoryStep) -> bool:
+        """Say whether nothing holds the step up: no earlier step of its turn, no turn under way (law 3)."""
+        rollback = step.kind is StepKind.ROLLBACK
+        waits = rollback and self._neighbouring(self._turns[step.turn_id]) & UNDER_WAY
+        return self._outbox.first(step) and not waits
+
+    def _owed(self, step: MemoryStep) -> OwedStep:
+        return OwedStep(
+            id=step.id,
+            turn=self._whole(self._turns[step.turn_id]),
+            kind=step.kind,
+            attempts=step.attempts,
+            idempotency_key=f"{step.turn_id}:{step.kind}",
+        )
+
+    def _is_over(self, turn: Turn, settled_before: float) -> bool:
+        settled = turn.state in PRUNABLE and turn.settled_at is not None and turn.settled_at < settled_before
+        return settled and all(step.state == "delivered" for step in self._outbox.of(turn.id))
