@@ -146,12 +146,13 @@ class Connection(RequestHandler):
 
     def data_received(self, data: bytes) -> None:
         """Take in request bytes."""
-        if self._occupant is None:
+        if data and self._awaits_head:
             self._head_begun = True
             if self._head_timer is None:
                 self._start_head_timer()
         super().data_received(data)
         if self._messages:
+            self._cancel_head_timer()
             self._look_at_newest()
 
     def eof_received(self) -> None:
@@ -204,6 +205,12 @@ class Connection(RequestHandler):
             self._messages.pop()
             self.close()
             self._newest_body.set_exception(web.RequestPayloadError("malformed"))
+
+    @property
+    def _awaits_head(self) -> bool:
+        """Whether what comes next begins a head, and is not the rest of a body."""
+        busy = self._occupant is not None or self._request_in_progress or self._messages
+        return not busy and (self._newest_body is None or self._newest_body.is_eof())
 
     # -- timers ----------------------------------------------------------------------------------------------------
 

@@ -58,5 +58,14 @@ class DisconnectWatch:
         for number, events in self._epoll.poll(0, EVENTS_MAX):
             watched = self._watched.get(number)
             if watched is not None:
-                sock, left = watched
-                left(error_cause(sock) if events & select.EPOLLERR else Cause.CLOSED)
+                self._tell(*watched, events)
+
+    def _tell(self, sock: socket.socket, left: Callable[[Cause], None], events: int) -> None:
+        if events & select.EPOLLERR:
+            left(error_cause(sock))
+        elif events & select.EPOLLHUP and self._loop is not None:
+            # Either both ends have closed in order, or the transport has read the reset's error away and is about to
+            # tell of it: that comes first.
+            self._loop.call_soon(left, Cause.CLOSED)
+        else:
+            left(Cause.CLOSED)

@@ -108,6 +108,8 @@ class Dispatcher(Service):
         await asyncio.gather(*attempts, return_exceptions=True)
 
     async def _pause_s(self) -> float:
+        if len(self._attempts) >= self._concurrency_max:
+            return POLL_S  # whichever attempt ends first wakes us
         due_at = await self._journal.next_due_at()
         if due_at is None:
             return POLL_S

@@ -84,7 +84,7 @@ class SidecarProcess:
         assert not self._ended(), self._log.read_text()[-2000:]
 
     async def kill(self) -> None:
-        """kill -9."""
+        """Kill it, as `kill -9` does."""
         await self._signal(signal.SIGKILL)
 
     async def terminate(self) -> int:

@@ -116,8 +116,8 @@ async def test_forwarded_fields_of_a_trusted_proxy_are_extended(tmp_path: Path) 
     async with scene(tmp_path, listen={"trusted_proxies": ["127.0.0.0/8"]}) as running:
         came = await pass_on(
             running,
-            b"GET / HTTP/1.1\r\nHost: app.example\r\nX-Forwarded-For: 203.0.113.9, 10.0.0.1\r\nX-Forwarded-Proto: https\r\n"
-            b"x-forwarded-for: 10.0.0.2\r\nX-Forwarded-Host: public.example\r\n\r\n",
+            b"GET / HTTP/1.1\r\nHost: app.example\r\nX-Forwarded-For: 203.0.113.9, 10.0.0.1\r\n"
+            b"X-Forwarded-Proto: https\r\nx-forwarded-for: 10.0.0.2\r\nX-Forwarded-Host: public.example\r\n\r\n",
         )
         assert came.fields == [
             (b"Host", b"app.example"),

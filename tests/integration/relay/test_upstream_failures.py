@@ -1,4 +1,4 @@
-"""An upstream that is down, silent, or breaks HTTP: a proper status where one can still be said, else a broken answer."""
+"""An upstream that is down, silent, or breaks HTTP: a proper status while one can be said, else a broken answer."""
 
 from __future__ import annotations
 
