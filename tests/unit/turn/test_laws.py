@@ -29,6 +29,7 @@ from sidecar.turn.state import Cause, Plan, State, StepKind, StepState
 from tests.unit.turn.playbook import (
     CONFIRM_PLAN,
     PLAN,
+    REQUEST_ID,
     TASK_PLAN,
     TELLING_PLAN,
     Playbook,
@@ -429,7 +430,7 @@ def test_a_restart_owes_nothing_twice() -> None:
 
 def crashed(plan: Plan, **captured: str) -> Playbook:
     """Give the dialogue after a crash that left open whether the upstream ever heard of the turn."""
-    turn = reloaded(opened(plan=plan, **captured))
+    turn = reloaded(replace(opened(plan=plan), captured={"request_id": REQUEST_ID, **captured}))
     return Playbook(after(turn, Restarted(at=3)))
 
 
