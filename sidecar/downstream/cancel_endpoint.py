@@ -17,6 +17,7 @@ from aiohttp import ClientError, web
 
 from sidecar.capture.sources import VALUE_CHARS_MAX, usable
 from sidecar.downstream.connection import end_broken_body
+from sidecar.downstream.newcomer import ask_for_body
 from sidecar.engine.cancellation import CancelOutcome
 from sidecar.errors import DownstreamGoneError, JournalUnavailableError
 
@@ -85,6 +86,7 @@ async def _read(request: web.BaseRequest) -> bytes:
     too_large = BadCancelError(None, f"the body is over {BODY_BYTES_MAX} bytes", HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
     if (request.content_length or 0) > BODY_BYTES_MAX:
         raise too_large
+    ask_for_body(request)
     body = bytearray()
     try:
         async for piece in request.content.iter_any():

@@ -16,7 +16,7 @@ from sidecar.downstream.body import Coding, Held, Piece, encode_frame
 from sidecar.downstream.drain import Drain
 from sidecar.downstream.exchange import Exchange
 from sidecar.downstream.handover import EndHandover
-from sidecar.downstream.headers import Field, with_fields
+from sidecar.downstream.headers import Field, with_fields, without
 from sidecar.downstream.newcomer import REQUEST_ID, read_newcomer
 from sidecar.downstream.scan import AnswerScan
 from sidecar.errors import DownstreamGoneError, ForestalledError, JournalUnavailableError
@@ -104,6 +104,9 @@ class ChatExchange(Exchange):
             return
         self._feed(Forwarded(at=edge.clock()))
         self._send(upstream, newcomer.body, with_fields(self._request_fields(), newcomer.added_fields))
+
+    def _request_fields(self) -> list[Field]:
+        return without(super()._request_fields(), b"expect")  # which was met here
 
     async def _let_in(self, turn: Turn) -> None:
         """Journal the turn (law 1), unless its cancel came first (law 6); it can now be found and cancelled."""
@@ -229,7 +232,8 @@ class ChatExchange(Exchange):
         """Take note: downstream is gone. What that means for the upstream, the turn decides."""
         if cause in LEAVINGS and not self._request.content.is_eof():
             cause = Cause.UPLOAD_CUT
-        self._note_departure(cause)
+        if self._live is None or self._turn.confirmed_at is None:
+            self._note_departure(cause)
         self._finish(keep=False)
         if self._live is not None:
             self._feed(DownstreamGone(at=self._edge.clock(), cause=cause))

@@ -9,11 +9,11 @@ from __future__ import annotations
 import re
 import secrets
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 from uuid import uuid4
 
 import structlog
-from aiohttp import ClientError, web
+from aiohttp import ClientError, HttpVersion11, web
 
 from sidecar.capture.request import RequestView, answers_true, capture_request
 from sidecar.capture.sources import usable
@@ -27,10 +27,12 @@ if TYPE_CHECKING:
 
     from aiohttp import StreamReader
 
+    from sidecar.downstream.connection import Connection
     from sidecar.downstream.edge import Edge
     from sidecar.downstream.routes import ChatMatch, ChatRoute
 
 REQUEST_ID: Final = b"X-Request-Id"
+CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 _TRACEPARENT: Final = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}(-.*)?")
 
 log = structlog.get_logger()
@@ -48,6 +50,7 @@ class Newcomer:
 async def read_newcomer(request: web.BaseRequest, match: ChatMatch, edge: Edge) -> Newcomer:
     """Read a chat request. Raises DownstreamGoneError where its body does not come whole."""
     chat = match.route.chat
+    ask_for_body(request)
     body, whole = await _read_body(request, chat.inspect_bytes_max)
     if not whole:
         log.warning("body_not_inspected", route=chat.route, inspect_bytes_max=chat.inspect_bytes_max)
@@ -74,6 +77,13 @@ async def read_newcomer(request: web.BaseRequest, match: ChatMatch, edge: Edge) 
         heard=False,
     )
     return Newcomer(turn=turn, body=body, added_fields=added)
+
+
+def ask_for_body(request: web.BaseRequest) -> None:
+    """Meet `Expect: 100-continue` here (RFC 9110, 10.1.1): the body is needed before the upstream may hear of it."""
+    expects = request.headers.get("Expect", "").lower() == "100-continue" and request.version >= HttpVersion11
+    if expects and not request.content.is_eof():
+        cast("Connection", request.protocol).write(CONTINUE)
 
 
 async def _read_body(request: web.BaseRequest, limit: int) -> tuple[bytes, bool]:

@@ -1,14 +1,15 @@
 """What a request to cancel comes to (law 6): first, twice, late, or from a stranger.
 
 Only turns of the asking principal are looked at, so a stranger gets the same answer as for an unknown id. A request
-id that is known decides alone; the conversation id is asked only where it is not.
+id that is known decides alone. Where it is not, the request may still be on its way: it is remembered, and the
+conversation id stops what is under way there, but undoes nothing that was delivered before.
 """
 
 from __future__ import annotations
 
 import asyncio
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from sidecar.engine.ports import Change, Tombstone
 from sidecar.turn.events import CancelRequested
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from sidecar.engine.ports import Clock, Journal
     from sidecar.engine.tombstones import Tombstones
     from sidecar.turn.state import Turn
+
+_UNDER_WAY: Final = frozenset({State.OPEN, State.ANSWERED})
+_UNDONE: Final = frozenset({State.CANCELLING, State.CANCELLED, State.UNRESOLVED})
 
 
 class CancelOutcome(StrEnum):
@@ -53,33 +57,52 @@ class CancelDesk:
 
         Raises JournalUnavailableError.
         """
-        asked = [("request_id", request_id), ("conversation_id", conversation_id)]
-        ids = [(name, value) for name, value in asked if value is not None]
-        for name, value in ids:
-            if turns := self._live(principal, name, value) or await self._stored(principal, name, value):
+        if request_id is not None:
+            known = self._live(principal, "request_id", request_id)
+            if turns := known or await self._journal.find(principal, request_id=request_id, limit=1):
                 return await self._cancel_known(turns, grace_s)
-        if turns := [turn for name, value in ids for turn in self._live(principal, name, value)]:
-            return await self._cancel_known(turns, grace_s)  # it came while the journal was being asked
-        await self._remember(principal, ids)
-        return CancelOutcome.REMEMBERED
+        stored: Sequence[Turn] = ()
+        if conversation_id is not None and not self._live(principal, "conversation_id", conversation_id):
+            stored = await self._journal.find(principal, conversation_id=conversation_id, limit=1)
+        return await self._cancel_asked(principal, request_id, conversation_id, stored, grace_s)
+
+    async def _cancel_asked(
+        self,
+        principal: str,
+        request_id: str | None,
+        conversation_id: str | None,
+        stored: Sequence[Turn],
+        grace_s: float,
+    ) -> CancelOutcome:
+        """Decide, now that the journal was asked; what came meanwhile is live, and looked at before all else."""
+        if request_id is not None and (came := self._live(principal, "request_id", request_id)):
+            return await self._cancel_known(came, grace_s)
+        there = self._in_conversation(principal, conversation_id) or stored
+        if request_id is None and there:
+            return await self._cancel_known(there, grace_s)
+        ids = [("request_id", request_id), ("conversation_id", None if there else conversation_id)]
+        remembered = self._remember(principal, [(name, value) for name, value in ids if value is not None])
+        undone = [turn for turn in there if turn.state in _UNDER_WAY | _UNDONE]
+        _, *outcomes = await asyncio.gather(remembered, *(self._cancel_turn(turn, grace_s) for turn in undone))
+        return CancelOutcome.CANCELLED if outcomes else CancelOutcome.REMEMBERED
+
+    def _in_conversation(self, principal: str, conversation_id: str | None) -> Sequence[Turn]:
+        """Give what a conversation's id means: what is under way there; only else what ended but is still live."""
+        live = self._live(principal, "conversation_id", conversation_id) if conversation_id is not None else ()
+        return [turn for turn in live if turn.state in _UNDER_WAY] or live
 
     def _live(self, principal: str, name: str, value: str) -> Sequence[Turn]:
         return [live.turn for live in self._driver.live_with(principal, name, value)]
-
-    async def _stored(self, principal: str, name: str, value: str) -> Sequence[Turn]:
-        if name == "request_id":
-            return await self._journal.find(principal, request_id=value, limit=1)
-        return await self._journal.find(principal, conversation_id=value, limit=1)
 
     async def _cancel_known(self, turns: Sequence[Turn], grace_s: float) -> CancelOutcome:
         outcomes = await asyncio.gather(*(self._cancel_turn(turn, grace_s) for turn in turns))
         return CancelOutcome.CANCELLED if CancelOutcome.CANCELLED in outcomes else CancelOutcome.COMPLETED
 
     async def _cancel_turn(self, turn: Turn, grace_s: float) -> CancelOutcome:
-        if turn.state in {State.CANCELLING, State.CANCELLED, State.UNRESOLVED}:
+        if turn.state in _UNDONE:
             return CancelOutcome.CANCELLED
         now = self._clock()
-        if turn.state not in {State.OPEN, State.ANSWERED} and not await self._may_undo(turn, now, grace_s):
+        if turn.state not in _UNDER_WAY and not await self._may_undo(turn, now, grace_s):
             return CancelOutcome.COMPLETED
         await self._driver.apply(turn.id, CancelRequested(at=now, cause=Cause.REQUESTED))
         return CancelOutcome.CANCELLED
@@ -91,8 +114,8 @@ class CancelDesk:
             return False
         return not (await self._journal.neighbours(turn)).confirmed
 
-    async def _remember(self, principal: str, ids: Sequence[tuple[str, str]]) -> None:
-        """Set tombstones: in memory at once, so that no request slips in between, then durably."""
+    def _remember(self, principal: str, ids: Sequence[tuple[str, str]]) -> asyncio.Future[list[None]]:
+        """Set tombstones: in memory at once, so that no request slips in between; done when they are durable."""
         now = self._clock()
         expires_at = now + self._tombstone_ttl_s
         tombstones = [
@@ -100,4 +123,4 @@ class CancelDesk:
         ]
         for tombstone in tombstones:
             self._tombstones.add(tombstone)
-        await asyncio.gather(*(self._journal.submit(Change(tombstone=tombstone, at=now)) for tombstone in tombstones))
+        return asyncio.gather(*(self._journal.submit(Change(tombstone=tombstone, at=now)) for tombstone in tombstones))

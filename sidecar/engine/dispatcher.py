@@ -77,6 +77,9 @@ class Dispatcher(Service):
             except JournalUnavailableError as error:
                 log.warning("dispatcher_waits", error=str(error))
                 pause_s = POLL_S
+            except Exception as error:  # a bug of ours must not stop what is owed to all others
+                log.exception("dispatcher_failed", error=repr(error))
+                pause_s = POLL_S
             await self._owed.wait(pause_s)
 
     async def run_once(self) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from sidecar.turn.events import StepRevived
+from sidecar.turn.state import StepState
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -47,19 +48,14 @@ class OperatorDesk:
         return await self._journal.outbox(state, limit)
 
     async def retry(self, step_id: int) -> bool:
-        """Have a dead step tried again from its first attempt on; False where there is no such dead step."""
+        """Have a dead step tried again from its first attempt on; False where there is none, or nobody wants it now."""
         row = await self._journal.step(step_id)
-        if row is None or row.state != "dead":
-            return False
-        await self._revive(row)
-        return True
+        return row is not None and row.state == "dead" and await self._revive(row)
 
     async def retry_all(self) -> int:
-        """Have every dead step tried again; give their number."""
-        rows = await self._journal.dead_steps()
-        for row in rows:
-            await self._revive(row)
-        return len(rows)
+        """Have every dead step tried again that is still wanted; give their number."""
+        return sum([await self._revive(row) for row in await self._journal.dead_steps()])
 
-    async def _revive(self, row: StepRow) -> None:
-        await self._driver.apply(row.turn_id, StepRevived(at=self._clock(), kind=row.kind))
+    async def _revive(self, row: StepRow) -> bool:
+        turn = await self._driver.apply(row.turn_id, StepRevived(at=self._clock(), kind=row.kind))
+        return turn is not None and turn.steps.get(row.kind) is StepState.PENDING

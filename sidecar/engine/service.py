@@ -1,4 +1,8 @@
-"""One contract for everything that runs in the background: `start`, then `stop`, which may come twice or first."""
+"""One contract for everything that runs in the background: `start`, then `stop`, which may come twice or first.
+
+Nothing but `stop` ends a service: what fails is logged and tried again, because a service that is silently dead would
+be noticed by what it no longer does, much later.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +42,7 @@ class Service(ABC):
 
 
 class PeriodicService(Service):
-    """Does `run_once` every `interval_s` seconds; a peer's failure is logged and tried again next time."""
+    """Does `run_once` every `interval_s` seconds; what fails is tried again next time."""
 
     def __init__(self, interval_s: float) -> None:
         super().__init__()
@@ -52,6 +56,8 @@ class PeriodicService(Service):
                 await self.run_once()
             except PeerError as error:
                 log.warning("service_failed", service=type(self).__name__, error=str(error))
+            except Exception as error:  # a bug of ours, as far as we know
+                log.exception("service_failed", service=type(self).__name__, error=repr(error))
 
     @abstractmethod
     async def run_once(self) -> int:

@@ -27,9 +27,9 @@ class Tombstones:
             self.add(tombstone)
 
     def add(self, tombstone: Tombstone) -> None:
-        """Keep a tombstone; the oldest goes where there are too many."""
+        """Keep a tombstone, or make it last longer; the oldest goes where there are too many."""
         key = (tombstone.principal, tombstone.name, tombstone.value)
-        self._expiry[key] = tombstone.expires_at
+        self._expiry[key] = max(tombstone.expires_at, self._expiry.get(key, tombstone.expires_at))
         self._expiry.move_to_end(key)
         while len(self._expiry) > TOMBSTONES_MAX:
             self._expiry.popitem(last=False)

@@ -28,12 +28,13 @@ class AdminCall:
 
 
 class AdminFake:
-    """The admin API. `answers` maps a call's line to a status, where that is not 200."""
+    """The admin API. `answers` maps a call's line to a status, where that is not 200, and `bodies` to a JSON body."""
 
     def __init__(self) -> None:
         self.url = ""
         self.calls: list[AdminCall] = []
         self.answers: dict[str, int] = {}
+        self.bodies: dict[str, dict[str, str]] = {}
 
     @property
     def lines(self) -> list[str]:
@@ -57,4 +58,4 @@ class AdminFake:
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
         call = AdminCall(request.method, request.raw_path, request.headers.copy())
         self.calls.append(call)
-        return web.Response(status=self.answers.get(call.line, 200))
+        return web.json_response(self.bodies.get(call.line, {}), status=self.answers.get(call.line, 200))

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
-from sidecar.engine.cancellation import CancelDesk
+from sidecar.engine.cancellation import CancelDesk, CancelOutcome
 from sidecar.engine.dispatcher import Dispatcher
 from sidecar.engine.driver import Driver
 from sidecar.engine.operator import OperatorDesk
@@ -210,6 +210,23 @@ class Engine:
     async def state(self, turn_id: str) -> State:
         """Give a turn's state as the journal has it."""
         return (await self.stored(turn_id)).state
+
+    async def arrive(self, turn: Turn) -> State:
+        """Let a request in as the exchange does; give its turn's state when it would be forwarded."""
+        if self.tombstones.forestall(turn):
+            await self.driver.record_cancelled(turn)
+            return State.CANCELLED
+        live = self.driver.admit(turn, FakeExchange())
+        await self.driver.open(live)
+        return live.turn.state
+
+    async def ask(
+        self, request_id: str | None = None, conversation_id: str | None = None, *, principal: str = "p1"
+    ) -> CancelOutcome:
+        """Ask the desk to cancel."""
+        return await self.desk.cancel(
+            principal, request_id=request_id, conversation_id=conversation_id, grace_s=GRACE_S
+        )
 
     # -- steps -----------------------------------------------------------------------------------------------------
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import sqlite3
-from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -77,11 +77,18 @@ class Scene:
         await loop_turns()
         assert self.upstream.nobody_came()
 
-    def write_lock(self) -> sqlite3.Connection:
-        """Lock the journal against writing until the given connection rolls back or closes."""
-        other = sqlite3.connect(self.journal_path, isolation_level=None)
-        other.execute("BEGIN IMMEDIATE")
-        return other
+    @asynccontextmanager
+    async def journal_locked(self) -> AsyncIterator[None]:
+        """Lock the journal's file against writing by anyone else."""
+        with closing(sqlite3.connect(self.journal_path, isolation_level=None, timeout=0)) as other:
+
+            def lock() -> bool:
+                with suppress(sqlite3.OperationalError):  # the sidecar is writing
+                    other.execute("BEGIN IMMEDIATE")
+                return other.in_transaction
+
+            await eventually(lock)
+            yield
 
     def _rows(self, query: str) -> list[dict[str, Any]]:
         with closing(sqlite3.connect(f"file:{self.journal_path}?mode=ro", uri=True)) as database:
@@ -133,8 +140,8 @@ async def scene(
         try:
             yield running
         finally:
-            for client in running.clients:
-                client.close()
+            for end in (*running.clients, *upstream.taken):
+                end.close()
             await asyncio.sleep(0)
             assert not [line for line in logs if line["log_level"] in {"error", "critical"}], logs
 

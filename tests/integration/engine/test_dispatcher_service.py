@@ -145,3 +145,21 @@ async def test_it_may_be_stopped_twice_or_unstarted(engine: Engine) -> None:
     engine.dispatcher.start()
     await engine.dispatcher.stop()
     await engine.dispatcher.stop()
+
+
+async def test_a_bug_of_ours_does_not_end_it(
+    engine: Engine, admin: ScriptedAdminApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dispatcher_module, "POLL_S", 0.005)
+    lease = engine.journal.lease
+
+    async def fail_once(**_: object) -> object:
+        engine.journal.lease = lease  # type: ignore[method-assign]
+        raise ZeroDivisionError("ours")
+
+    engine.journal.lease = fail_once  # type: ignore[assignment, method-assign]
+    await engine.abandon(await engine.open("t1"), "c1")
+    with capture_logs() as logs:
+        engine.dispatcher.start()
+        await eventually(lambda: len(admin.made) == 2)
+    assert (logs[0]["event"], logs[0]["log_level"]) == ("dispatcher_failed", "error")

@@ -11,6 +11,7 @@ import pytest
 from tests.fakes.downstream import request_bytes
 
 if TYPE_CHECKING:
+    from tests.fakes.downstream import Downstream
     from tests.fakes.http import Message
     from tests.fakes.scene import Scene
     from tests.fakes.sockets import RawSocket
@@ -20,7 +21,7 @@ CHUNKED = OK + b"Transfer-Encoding: chunked\r\n"
 CHUNKS = b'5\r\nhello\r\n0001;a="\xe9";b\r\n \r\nA\r\n0123456789\r\n0\r\nX-Sum: 1\r\nx-sum: 2\r\n\r\n'
 
 
-async def ask(running: Scene, method: str = "GET", *, version: str = "1.1") -> tuple[RawSocket, RawSocket]:
+async def ask(running: Scene, method: str = "GET", *, version: str = "1.1") -> tuple[Downstream, RawSocket]:
     """Send a request; give the client's and the upstream's end."""
     client = await running.client()
     await client.send(request_bytes(method, "/x").replace(b"HTTP/1.1", b"HTTP/" + version.encode()))

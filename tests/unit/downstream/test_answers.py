@@ -1,0 +1,60 @@
+"""The sidecar's own answers: each failure its status, each answer well-formed and free of what the failure quoted."""
+
+from __future__ import annotations
+
+import json
+from http import HTTPStatus
+
+import pytest
+
+from sidecar import errors
+from sidecar.downstream.answers import Answer, answer_bytes, answer_for
+from sidecar.downstream.headers import Field
+from sidecar.upstream.head import parse_head
+
+STATUS: dict[type[errors.SidecarError], int] = {
+    errors.ForestalledError: 409,
+    errors.JournalUnavailableError: 503,
+    errors.UpstreamTimeoutError: 504,
+    errors.UpstreamUnreachableError: 502,
+    errors.UpstreamProtocolError: 502,
+    errors.DownstreamGoneError: 400,
+}
+
+
+@pytest.mark.parametrize(("error", "status"), STATUS.items(), ids=lambda value: getattr(value, "__name__", str(value)))
+def test_each_failure_has_its_status(error: type[errors.SidecarError], status: int) -> None:
+    answer = answer_for(error("the secret at 10.0.0.1"))
+    assert answer.status == status
+    assert "secret" not in answer.message + answer.error
+
+
+def test_every_failure_of_a_peer_has_one() -> None:
+    assert set(errors.PeerError.__subclasses__()) <= STATUS.keys()
+
+
+def test_each_failure_has_its_own_code() -> None:
+    codes = [answer_for(error("x")).error for error in STATUS]
+    assert len(set(codes)) == len(codes)
+
+
+@pytest.mark.parametrize("close", [True, False])
+@pytest.mark.parametrize("added", [[], [(b"X-Request-Id", b"r1"), (b"X-Conversation-Id", b"c1")]])
+def test_an_answer_is_a_whole_response(added: list[Field], *, close: bool) -> None:
+    answer = Answer(HTTPStatus.BAD_GATEWAY, "code", 'a "sentence"')
+    raw = answer_bytes(answer, added=added, close=close, head_only=False)
+    head_raw, _, body = raw.partition(b"\r\n\r\n")
+    head = parse_head(head_raw + b"\r\n\r\n")
+    assert (head.status, head.reason) == (502, b"Bad Gateway")
+    assert json.loads(body) == {"error": "code", "message": 'a "sentence"'}
+    assert head.get(b"content-length") == b"%d" % len(body)
+    assert head.get(b"content-type") == b"application/json"
+    assert head.get(b"connection") == (b"close" if close else None)
+    assert all(head.get(name) == value for name, value in added)
+
+
+def test_a_head_alone_is_that_of_the_whole() -> None:
+    answer = Answer(HTTPStatus.CONFLICT, "code", "sentence")
+    whole = answer_bytes(answer, added=[], close=False, head_only=False)
+    head = answer_bytes(answer, added=[], close=False, head_only=True)
+    assert head == whole[: whole.index(b"\r\n\r\n") + 4]
