@@ -11,8 +11,8 @@ from collections import defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from sidecar.turn.machine import ON_EVENT, ON_OUTLOOK, Cell, Outlook
 from sidecar.turn.state import SETTLED, State
+from sidecar.turn.table import ON_EVENT, ON_OUTLOOK, Cell, Outlook
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

@@ -16,6 +16,7 @@ from sidecar.config.explain import kind_of
 from sidecar.config.values import (
     OWN_NAMES,
     AdminUrl,
+    Ascending,
     Begins,
     CallPath,
     CaptureName,
@@ -23,6 +24,7 @@ from sidecar.config.values import (
     Count,
     CountOrNone,
     Frame,
+    HalfClose,
     HeaderName,
     HeaderTemplate,
     HeaderValue,
@@ -32,6 +34,7 @@ from sidecar.config.values import (
     Method,
     Network,
     OneWorker,
+    Pointer,
     RoutePath,
     Seconds,
     SecondsOrNone,
@@ -41,7 +44,7 @@ from sidecar.config.values import (
     UpstreamUrl,
 )
 from sidecar.turn.retry import Backoff
-from sidecar.turn.state import Plan, StepKind
+from sidecar.turn.state import Cause, Plan, Policy, StepKind
 
 
 class Section(BaseModel):
@@ -60,6 +63,7 @@ class Listen(Section):
     write_timeout_s: Seconds = 30
     keepalive_timeout_s: Seconds = 75
     shutdown_grace_s: SecondsOrNone = 30
+    half_close: HalfClose = "cancel"
     workers: OneWorker = 1
     trusted_proxies: tuple[Network, ...] = ()
 
@@ -130,7 +134,9 @@ class Admin(Section):
     cancel: CallOrNone = CANCEL
     rollback: CallOrNone = ROLLBACK
     confirm: CallOrNone = False
+    rollback_turn: CallOrNone = False
     verify: CallOrNone = False
+    verify_after_s: Ascending = (2, 10, 60)
 
     @property
     def backoff(self) -> Backoff:
@@ -140,7 +146,13 @@ class Admin(Section):
     @property
     def calls(self) -> dict[StepKind, Call]:
         """The configured calls that a turn can owe."""
-        named = {StepKind.CONFIRM: self.confirm, StepKind.CANCEL: self.cancel, StepKind.ROLLBACK: self.rollback}
+        named = {
+            StepKind.CONFIRM: self.confirm,
+            StepKind.CANCEL: self.cancel,
+            StepKind.ROLLBACK: self.rollback,
+            StepKind.ROLLBACK_TURN: self.rollback_turn,
+            StepKind.VERIFY: self.verify,
+        }
         return {kind: call for kind, call in named.items() if call}
 
 
@@ -160,6 +172,17 @@ def _over_defaults(value: object) -> object:
     return {**CAPTURE, **value} if isinstance(value, dict) else value
 
 
+class Reaction(Section):
+    """What a cause means for a turn: a policy, and how long it is waited with, in case the answer ends by itself."""
+
+    policy: Policy = Policy.CANCEL
+    grace_s: SecondsOrNone = 0
+
+
+def _reaction(value: object) -> object:
+    return {"policy": value} if isinstance(value, str) else value
+
+
 class Chat(Section):
     """`[[chat]]`: a streamed chat endpoint, whose requests are turns. `{names}` in its path are captured."""
 
@@ -170,14 +193,39 @@ class Chat(Section):
     begins: Begins = "absent"
     announce: bool = False
     cancel_grace_s: SecondsOrNone = 30
+    fence_timeout_s: SecondsOrNone = 5
+    confirm_on: Literal["delivered", "sent"] = "delivered"
     terminal: tuple[Frame, ...] = ()
     inspect_bytes_max: CountOrNone = 1_048_576
     capture: Annotated[dict[CaptureName, Sources], BeforeValidator(_over_defaults)] = CAPTURE
+
+    on: dict[Cause, Annotated[Reaction, BeforeValidator(_reaction)]] = {}
+
+    def reaction(self, cause: Cause) -> Reaction:
+        """Say what a cause means."""
+        return self.on.get(cause, NO_REACTION)
 
     @property
     def route(self) -> str:
         """Its name in journal and log: the path, with the methods where these are not just POST."""
         return self.path if self.methods == {"POST"} else f"{','.join(sorted(self.methods))} {self.path}"
+
+
+NO_REACTION: Final = Reaction()
+
+
+class Guard(Section):
+    """`[[guard]]`: a read that must not show a cancelled conversation.
+
+    Either the path has `{conversation_id}`, or the answer is JSON with a list: `list` is the pointer to it, `id` the
+    pointer within an entry.
+    """
+
+    path: RoutePath
+    methods: Annotated[frozenset[Method], Field(min_length=1)] = frozenset({"GET"})
+    list_: Pointer | None = Field(default=None, alias="list")
+    id: Pointer = "/id"
+    bytes_max: CountOrNone = 4_194_304
 
 
 class JournalSettings(Section):
@@ -209,6 +257,7 @@ class Settings(Section):
     listen: Listen = Listen()
     upstream: Upstream
     admin: Admin = Admin()
+    guard: tuple[Guard, ...] = ()
     chat: tuple[Chat, ...] = (Chat(),)
     journal: JournalSettings = JournalSettings()
     console: Console = Console()
@@ -227,4 +276,8 @@ class Settings(Section):
         return Plan(
             needs={kind: call.needs for kind, call in calls.items()},
             cancel_tells=any(source.place is Place.CANCEL_JSON for source in sources),
+            keeps=frozenset(
+                cause for cause, reaction in (chat.on if chat else {}).items() if reaction.policy is Policy.KEEP
+            ),
+            looks_after_s=(0.0, *self.admin.verify_after_s),
         )

@@ -9,11 +9,13 @@ from __future__ import annotations
 import math
 import re
 from ipaddress import IPv4Network, IPv6Network, ip_interface, ip_network
+from itertools import pairwise
 from typing import Annotated, Final, Literal, TypeAlias
 from urllib.parse import SplitResult, urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, JsonValue, PlainValidator
 
+from sidecar.capture.pointer import parse_pointer
 from sidecar.capture.route import compile_path
 from sidecar.capture.sources import REQUEST_PLACES, Source, SourceSyntaxError, parse_source
 from sidecar.capture.template import TemplateSyntaxError, names_in
@@ -44,6 +46,26 @@ def _one_worker(value: object) -> object:
     if value != 1 or isinstance(value, bool):
         raise ValueError("only one process is supported so far; write 1, or leave the line out")
     return value
+
+
+def _half_close(value: object) -> object:
+    if value != "cancel":
+        raise ValueError('a client that has finished sending cannot be told from one that left; write "cancel"')
+    return value
+
+
+def _ascending(times: tuple[float, ...]) -> tuple[float, ...]:
+    if any(later <= sooner for sooner, later in pairwise(times)):
+        raise ValueError("is not ascending; write the seconds in order, each once")
+    return times
+
+
+def _pointer(text: str) -> str:
+    try:
+        parse_pointer(text)
+    except ValueError as error:
+        raise ValueError(f"is no JSON pointer (RFC 6901): {error}; write for example /items") from None
+    return text
 
 
 def _listen_address(text: str) -> str:
@@ -225,6 +247,9 @@ Seconds: TypeAlias = Annotated[float, Field(gt=0, le=SECONDS_MAX), BeforeValidat
 SecondsOrNone: TypeAlias = Annotated[float, Field(ge=0, le=SECONDS_MAX), BeforeValidator(_number)]
 Count: TypeAlias = Annotated[int, Field(ge=1, le=COUNT_MAX), BeforeValidator(_number)]
 CountOrNone: TypeAlias = Annotated[int, Field(ge=0, le=COUNT_MAX), BeforeValidator(_number)]
+Ascending: TypeAlias = Annotated[tuple[Seconds, ...], AfterValidator(_ascending)]
+HalfClose: TypeAlias = Annotated[Literal["cancel"], BeforeValidator(_half_close)]
+Pointer: TypeAlias = Annotated[str, AfterValidator(_pointer)]
 Status: TypeAlias = Annotated[int, Field(ge=100, le=599), BeforeValidator(_number)]
 OneWorker: TypeAlias = Annotated[Literal[1], BeforeValidator(_one_worker)]
 ListenAddress: TypeAlias = Annotated[str, AfterValidator(_listen_address)]

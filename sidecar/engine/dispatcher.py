@@ -131,24 +131,24 @@ class Dispatcher(Service):
 
     async def _attempt(self, owed: OwedStep) -> None:
         if owed.kind is StepKind.ROLLBACK and (await self._journal.neighbours(owed.turn)).confirmed:
-            await self._delivered(owed, error=KEPT)  # law 3
+            await self._delivered(owed, kept=True)  # law 3
             return
         outcome = await self._api.call(owed.kind, owed.turn, idempotency_key=owed.idempotency_key)
-        if outcome.verdict is Verdict.GONE and not gone_counts(owed.turn, self._clock()):
+        early = owed.kind is not StepKind.VERIFY and not gone_counts(owed.turn, self._clock())
+        if outcome.verdict is Verdict.GONE and early:
             outcome = CallOutcome(verdict=Verdict.FAILED, status=outcome.status, error=TOO_EARLY)
         if outcome.verdict is Verdict.FAILED:
             await self._failed(owed, outcome)
         else:
             await self._delivered(owed, outcome)
 
-    async def _delivered(self, owed: OwedStep, outcome: CallOutcome | None = None, error: str | None = None) -> None:
-        at = self._clock()
-        update = _update(owed, StepState.DELIVERED, due_at=at, error=error)
+    async def _delivered(self, owed: OwedStep, outcome: CallOutcome | None = None, *, kept: bool = False) -> None:
+        at, note = self._clock(), KEPT if kept else None
         captured = outcome.captured if outcome else {}
         gone = outcome is not None and outcome.verdict is Verdict.GONE
-        event = StepDelivered(at=at, kind=owed.kind, captured=captured, gone=gone)
-        await self._driver.apply(owed.turn.id, event, update)
-        log.info("step_delivered", **_log_keys(owed), status=outcome.status if outcome else None, note=error)
+        event = StepDelivered(at=at, kind=owed.kind, captured=captured, gone=gone, kept=kept)
+        await self._driver.apply(owed.turn.id, event, _update(owed, StepState.DELIVERED, due_at=at, error=note))
+        log.info("step_delivered", **_log_keys(owed), status=outcome.status if outcome else None, gone=gone, note=note)
 
     async def _failed(self, owed: OwedStep, outcome: CallOutcome) -> None:
         at = self._clock()

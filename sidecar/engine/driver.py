@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from sidecar.turn.events import Event
-    from sidecar.turn.state import StepKind, Turn
+    from sidecar.turn.state import Turn
 
 RESUBMIT_S: Final = 0.5
 
@@ -131,7 +131,7 @@ class Driver:
         after, effects = step(before, event)
         owed = _owed(effects)
         if after != before or owed or update:
-            await self._journal.submit(Change(turn=after, owed=owed, update=update, at=event.at))
+            await self._journal.submit(change_of(after, owed, update, at=event.at))
         if owed:
             self._on_owed()
         return after
@@ -148,7 +148,7 @@ class Driver:
                 case _:
                     pass
 
-    def _persist(self, live: LiveTurn, owed: tuple[StepKind, ...], update: StepUpdate | None) -> asyncio.Future[None]:
+    def _persist(self, live: LiveTurn, owed: tuple[Owe, ...], update: StepUpdate | None) -> asyncio.Future[None]:
         durable = asyncio.get_running_loop().create_future()
         live.undurable += 1
         self._submit(live, owed, update, durable)
@@ -157,19 +157,19 @@ class Driver:
     def _submit(
         self,
         live: LiveTurn,
-        owed: tuple[StepKind, ...],
+        owed: tuple[Owe, ...],
         update: StepUpdate | None,
         durable: asyncio.Future[None],
     ) -> None:
         """Submit the turn as it is now: a change that is offered again must not bring back an older state."""
-        change = Change(turn=live.turn, owed=owed, update=update, at=self._clock())
+        change = change_of(live.turn, owed, update, at=self._clock())
         committed = self._journal.submit(change)
         committed.add_done_callback(partial(self._submitted, live, owed, update, durable))
 
     def _submitted(
         self,
         live: LiveTurn,
-        owed: tuple[StepKind, ...],
+        owed: tuple[Owe, ...],
         update: StepUpdate | None,
         durable: asyncio.Future[None],
         committed: asyncio.Future[None],
@@ -212,8 +212,15 @@ class Driver:
             self._emptied.set()
 
 
-def _owed(effects: Iterable[Effect]) -> tuple[StepKind, ...]:
-    return tuple(effect.kind for effect in effects if isinstance(effect, Owe))
+def change_of(turn: Turn, owed: Iterable[Effect], update: StepUpdate | None = None, *, at: float) -> Change:
+    """Put together what a step of the machine has to make durable."""
+    owes = _owed(owed)
+    waits_s = {owe.kind: owe.after_s for owe in owes if owe.after_s}
+    return Change(turn=turn, owed=tuple(owe.kind for owe in owes), after_s=waits_s, update=update, at=at)
+
+
+def _owed(effects: Iterable[Effect]) -> tuple[Owe, ...]:
+    return tuple(effect for effect in effects if isinstance(effect, Owe))
 
 
 def _durable(turn: Turn) -> Turn:

@@ -42,13 +42,21 @@ class Tombstone:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """What is committed together: a turn as it now is, steps newly owed (or owed again), an attempt's result."""
+    """What is committed together: a turn as it now is, steps newly owed (or owed again), an attempt's result.
+
+    `after_s` says for owed steps how many seconds they have to wait; those that it does not name are due at once.
+    """
 
     turn: Turn | None = None
     owed: tuple[StepKind, ...] = ()
+    after_s: Mapping[StepKind, float] = field(default_factory=dict)
     update: StepUpdate | None = None
     tombstone: Tombstone | None = None
     at: float
+
+    def due_at(self, kind: StepKind) -> float:
+        """Say when an owed step is to be made."""
+        return self.at + self.after_s.get(kind, 0.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

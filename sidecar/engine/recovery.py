@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from sidecar.engine.ports import Change, Clock, Journal
-from sidecar.turn.effects import Owe
+from sidecar.engine.driver import change_of
 from sidecar.turn.events import Restarted
 from sidecar.turn.machine import step
 
 if TYPE_CHECKING:
+    from sidecar.engine.ports import Clock, Journal
     from sidecar.turn.state import Turn
 
 BATCH: Final = 1000
@@ -38,5 +38,5 @@ async def recover(journal: Journal, clock: Clock) -> int:
 
 def _restart(journal: Journal, turn: Turn, at: float) -> list[asyncio.Future[None]]:
     after, effects = step(turn, Restarted(at=at))
-    owed = tuple(effect.kind for effect in effects if isinstance(effect, Owe))
-    return [journal.submit(Change(turn=after, owed=owed, at=at))] if after != turn or owed else []
+    change = change_of(after, effects, at=at)
+    return [journal.submit(change)] if after != turn or change.owed else []

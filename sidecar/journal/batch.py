@@ -72,7 +72,7 @@ def _step_changes(change: Change) -> Iterator[tuple[_StepKey, str, Values]]:
         raise ValueError("a change owes steps and names no turn")
     for kind in change.owed:
         turn_id = change.turn.id if change.turn else ""
-        yield (turn_id, kind), "owe_step", owed_values(turn_id, kind, change.at)
+        yield (turn_id, kind), "owe_step", owed_values(turn_id, kind, change.at, change.due_at(kind))
 
 
 def _retried(changes: Sequence[Change]) -> Iterator[Values]:

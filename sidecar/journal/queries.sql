@@ -5,11 +5,11 @@
 -- Write a turn as it now is. Who and when it was does not change any more once it is there.
 INSERT INTO turns (
   id, route, principal, request_id, conversation_id, temp_id, captured, begins, state, cause,
-  created_at, answer_began_at, answered_at, confirmed_at, settled_at, traceparent
+  created_at, answer_began_at, answered_at, confirmed_at, settled_at, traceparent, looks, rollbacks
 )
 VALUES (
   :id, :route, :principal, :request_id, :conversation_id, :temp_id, :captured, :begins, :state, :cause,
-  :created_at, :answer_began_at, :answered_at, :confirmed_at, :settled_at, :traceparent
+  :created_at, :answer_began_at, :answered_at, :confirmed_at, :settled_at, :traceparent, :looks, :rollbacks
 )
 ON CONFLICT (id) DO UPDATE SET
   conversation_id = excluded.conversation_id,
@@ -21,15 +21,25 @@ ON CONFLICT (id) DO UPDATE SET
   answer_began_at = excluded.answer_began_at,
   answered_at = excluded.answered_at,
   confirmed_at = excluded.confirmed_at,
-  settled_at = excluded.settled_at;
+  settled_at = excluded.settled_at,
+  looks = excluded.looks,
+  rollbacks = excluded.rollbacks;
 
 -- owe_step --
--- A step is owed from now on, or again if it was dead. The idempotency key stays what it was.
+-- A step is owed from now on, or again if it was over. What died and is tried again keeps its idempotency key, so that
+-- an effect it may have had counts; what was delivered and is needed anew (law 7) is another call, with another key.
 INSERT INTO outbox (turn_id, kind, rank, state, attempts, due_at, idempotency_key, created_at)
-VALUES (:turn_id, :kind, :rank, 'pending', 0, :at, :idempotency_key, :at)
+VALUES (:turn_id, :kind, :rank, 'pending', 0, :due_at, :idempotency_key, :at)
 ON CONFLICT (turn_id, kind) DO UPDATE SET
-  state = 'pending', attempts = 0, due_at = excluded.due_at, error = NULL
-WHERE state = 'dead';
+  state = 'pending',
+  attempts = 0,
+  due_at = excluded.due_at,
+  delivered_at = NULL,
+  error = NULL,
+  round = round + (state = 'delivered'),
+  idempotency_key = excluded.idempotency_key || CASE round + (state = 'delivered')
+    WHEN 0 THEN '' ELSE ':' || (round + (state = 'delivered')) END
+WHERE state IN ('dead', 'delivered');
 
 -- update_step --
 -- An attempt's result. It ends the lease.

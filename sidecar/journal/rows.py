@@ -49,16 +49,19 @@ def turn_values(turn: Turn) -> Values:
         "confirmed_at": turn.confirmed_at,
         "settled_at": turn.settled_at,
         "traceparent": turn.traceparent,
+        "looks": turn.looks,
+        "rollbacks": turn.rollbacks,
     }
 
 
-def owed_values(turn_id: str, kind: StepKind, at: float) -> Values:
-    """Give the columns of a step that is owed from `at` on."""
+def owed_values(turn_id: str, kind: StepKind, at: float, due_at: float) -> Values:
+    """Give the columns of a step that is owed from `at` on, to be made at `due_at`."""
     return {
         "turn_id": turn_id,
         "kind": kind,
         "rank": RANK[kind],
         "at": at,
+        "due_at": due_at,
         "idempotency_key": f"{turn_id}:{kind}",
     }
 
@@ -101,6 +104,8 @@ def read_turn(row: sqlite3.Row, plan_of: Callable[[str], Plan]) -> Turn:
         plan=plan_of(row["route"]),
         temp_id=row["temp_id"],
         traceparent=row["traceparent"],
+        looks=row["looks"],
+        rollbacks=row["rollbacks"],
         state=_member(State, row["state"], where),
         cause=None if row["cause"] is None else _member(Cause, row["cause"], where),
         answer_began_at=row["answer_began_at"],

@@ -33,9 +33,10 @@ class LocalEffect(Effect):
 
 @dataclass(frozen=True, slots=True)
 class Owe(OutboxEffect):
-    """A step is owed from now on; or again, if it was dead."""
+    """A step is owed, to be made `after_s` seconds from now; or owed again, if it was over."""
 
     kind: StepKind
+    after_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

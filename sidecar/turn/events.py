@@ -55,6 +55,12 @@ class AnswerEnded(Event):
     captured: Mapping[str, str] = field(default_factory=lambda: NOTHING)
 
 
+class EndedUnseen(Event):
+    """The answer is whole, and downstream was away; its leaving is no reason to undo it (policy `complete`)."""
+
+    __slots__ = ()
+
+
 class Delivered(Event):
     """Downstream took the whole answer, as far as can be told."""
 
@@ -95,10 +101,14 @@ class Restarted(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepDelivered(Event):
-    """The upstream said done, or (`gone`) that there is no such thing. `captured` holds what its answer told."""
+    """The upstream said done, or (`gone`) that there is no such thing. `captured` holds what its answer told.
+
+    `kept`: a rollback that was not made, because another turn in the conversation was delivered (law 3).
+    """
 
     kind: StepKind
     gone: bool = False
+    kept: bool = False
     captured: Mapping[str, str] = field(default_factory=lambda: NOTHING)
 
 

@@ -1,16 +1,14 @@
-"""Only this file decides a turn's state, and it does so by two literal tables.
+"""Only this file decides a turn's state, by following the two tables of `table`: `step(turn, event)`.
 
-`ON_EVENT` is total: every state has a cell for every event. A cell is the state to go to, `IGNORED` (the fact changes
-nothing any more), or `ILLEGAL` (our own bug, which raises; nothing that a peer does can reach it). `ON_OUTLOOK` is
-followed right after: it moves a turn on when nothing is owed for it any more. The diagram in docs/ is made from both.
+First the event's cell says where the turn goes; its facts are taken in, and what is owed from then on is owed; then
+the outlook moves the turn on when nothing is owed for it any more.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
-from enum import Enum, auto
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from sidecar.errors import BugError
 from sidecar.turn.effects import AbortDownstream, CloseUpstream, DrainUpstream, Effect, Owe
@@ -20,6 +18,7 @@ from sidecar.turn.events import (
     CancelRequested,
     Delivered,
     DownstreamGone,
+    EndedUnseen,
     Event,
     Expired,
     Forwarded,
@@ -32,82 +31,10 @@ from sidecar.turn.events import (
     UpstreamLost,
 )
 from sidecar.turn.state import SETTLED, Cause, State, StepKind, StepState, Turn
+from sidecar.turn.table import ON_EVENT, ON_OUTLOOK, Cell, Outlook
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-
-class Cell(Enum):
-    """A cell of the table that names no state."""
-
-    IGNORED = auto()
-    ILLEGAL = auto()
-
-
-class Outlook(Enum):
-    """What is still to come for a turn that is on its way to being settled."""
-
-    OWING = auto()
-    """A step is pending, or an id may still be told."""
-    DONE = auto()
-    """Every step was delivered."""
-    STUCK = auto()
-    """A step is dead: the operator may have it tried again."""
-    UNTOLD = auto()
-    """A step needs an id that nobody will tell any more."""
-
-
-_IGN, _ILL = Cell.IGNORED, Cell.ILLEGAL
-_OPEN, _ANSWERED, _CANCELLING, _CONFIRMING = State.OPEN, State.ANSWERED, State.CANCELLING, State.CONFIRMING
-
-# fmt: off
-_COLUMNS: Final[tuple[State, ...]] = (
-                      State.OPEN,   State.ANSWERED, State.CANCELLING, State.CONFIRMING, State.COMPLETED, State.CANCELLED, State.REFUSED, State.UNRESOLVED)  # noqa: E501
-_ROWS: Final[Mapping[type[Event], tuple[State | Cell, ...]]] = MappingProxyType({
-    Forwarded:       (_OPEN,        _ILL,           _ILL,             _ILL,             _ILL,            _ILL,            _ILL,          _ILL),          # noqa: E501
-    AnswerBegan:     (_OPEN,        _ILL,           _CANCELLING,      _IGN,             _IGN,            _IGN,            _IGN,          _IGN),          # noqa: E501
-    IdsLearned:      (_OPEN,        _ANSWERED,      _CANCELLING,      _IGN,             _IGN,            _IGN,            _IGN,          _IGN),          # noqa: E501
-    Refused:         (State.REFUSED, _ILL,          _CANCELLING,      _ILL,             _ILL,            _IGN,            _ILL,          _IGN),          # noqa: E501
-    AnswerEnded:     (_ANSWERED,    _IGN,           _CANCELLING,      _IGN,             _IGN,            _IGN,            _IGN,          _IGN),          # noqa: E501
-    Delivered:       (_ILL,         _CONFIRMING,    _IGN,             _IGN,             _IGN,            _IGN,            _IGN,          _IGN),          # noqa: E501
-    DownstreamGone:  (_CANCELLING,  _CANCELLING,    _IGN,             _IGN,             _IGN,            _IGN,            _IGN,          _IGN),          # noqa: E501
-    CancelRequested: (_CANCELLING,  _CANCELLING,    _IGN,             _CANCELLING,      _CANCELLING,     _IGN,            _IGN,          _IGN),          # noqa: E501
-    UpstreamLost:    (_CANCELLING,  _IGN,           _CANCELLING,      _IGN,             _IGN,            _IGN,            _IGN,          _IGN),          # noqa: E501
-    Expired:         (_CANCELLING,  _CONFIRMING,    _IGN,             _IGN,             _IGN,            _IGN,            _IGN,          _IGN),          # noqa: E501
-    Restarted:       (_CANCELLING,  _CONFIRMING,    _CANCELLING,      _CONFIRMING,      _ILL,            _ILL,            _ILL,          _ILL),          # noqa: E501
-    StepDelivered:   (_ILL,         _ILL,           _CANCELLING,      _CONFIRMING,      _IGN,            _IGN,            _ILL,          _CANCELLING),   # noqa: E501
-    StepDied:        (_ILL,         _ILL,           _CANCELLING,      _CONFIRMING,      _IGN,            _IGN,            _ILL,          _CANCELLING),   # noqa: E501
-    StepRevived:     (_ILL,         _ILL,           _CANCELLING,      _CONFIRMING,      _IGN,            _IGN,            _ILL,          _CANCELLING),   # noqa: E501
-})
-# fmt: on
-
-ON_EVENT: Final[Mapping[State, Mapping[type[Event], State | Cell]]] = MappingProxyType(
-    {
-        state: MappingProxyType({event: cells[column] for event, cells in _ROWS.items()})
-        for column, state in enumerate(_COLUMNS)
-    }
-)
-
-ON_OUTLOOK: Final[Mapping[State, Mapping[Outlook, State]]] = MappingProxyType(
-    {
-        State.CANCELLING: MappingProxyType(
-            {
-                Outlook.OWING: State.CANCELLING,
-                Outlook.DONE: State.CANCELLED,
-                Outlook.STUCK: State.UNRESOLVED,
-                Outlook.UNTOLD: State.UNRESOLVED,
-            }
-        ),
-        State.CONFIRMING: MappingProxyType(
-            {
-                Outlook.OWING: State.CONFIRMING,
-                Outlook.DONE: State.COMPLETED,
-                Outlook.STUCK: State.CONFIRMING,
-                Outlook.UNTOLD: State.COMPLETED,
-            }
-        ),
-    }
-)
 
 
 class IllegalEventError(BugError):
@@ -137,22 +64,28 @@ def step(turn: Turn, event: Event) -> tuple[Turn, tuple[Effect, ...]]:
 
 def outlook(turn: Turn) -> Outlook:
     """Say what is still to come for the turn."""
-    missing = _missing(turn)
-    if StepState.PENDING in turn.steps.values() or (missing and turn.listening):
+    if StepState.PENDING in turn.steps.values() or (turn.listening and _untold(turn)):
         return Outlook.OWING
     if StepState.DEAD in (turn.steps.get(kind) for kind in wanted(turn)):
         return Outlook.STUCK
-    return Outlook.UNTOLD if missing else Outlook.DONE
+    return Outlook.UNTOLD if _missing(turn) else Outlook.DONE
 
 
 def wanted(turn: Turn) -> tuple[StepKind, ...]:
     """Name the admin calls that the turn's state asks for, in their order, whether or not they can be made yet.
 
     There is nothing to cancel once the answer has ended; only a conversation that this turn began is rolled back or
-    confirmed (law 3); nothing at all is owed for a turn that the upstream never heard of.
+    confirmed (law 3), in any other the turn's own messages are; nothing at all is owed for a turn that the upstream
+    never heard of.
     """
+    undone = turn.cause not in turn.plan.keeps
     asked = {
-        State.CANCELLING: ((StepKind.CANCEL, turn.answered_at is None), (StepKind.ROLLBACK, turn.begins)),
+        State.CANCELLING: (
+            (StepKind.CANCEL, turn.answered_at is None),
+            (StepKind.ROLLBACK, undone and turn.begins),
+            (StepKind.ROLLBACK_TURN, undone and not turn.begins),
+            (StepKind.VERIFY, undone and turn.begins and StepKind.ROLLBACK in turn.plan.needs),
+        ),
         State.CONFIRMING: ((StepKind.CONFIRM, turn.begins),),
     }.get(turn.state, ())
     return tuple(kind for kind, due in asked if due and turn.heard and kind in turn.plan.needs)
@@ -171,6 +104,8 @@ def _absorb(turn: Turn, event: Event) -> Turn:  # noqa: C901, PLR0911, PLR0912  
             return replace(turn, begins=False, heard=False, listening=False)
         case AnswerEnded(at=at, captured=captured):
             return _give_way(replace(turn, answered_at=at, listening=False), captured)
+        case EndedUnseen(at=at):
+            return replace(turn, answered_at=turn.answered_at or at, confirmed_at=at, listening=False)
         case Delivered(at=at):
             return replace(turn, confirmed_at=at)
         case DownstreamGone(cause=cause) | CancelRequested(cause=cause):
@@ -183,10 +118,8 @@ def _absorb(turn: Turn, event: Event) -> Turn:  # noqa: C901, PLR0911, PLR0912  
             return replace(turn, cause=Cause.EXPIRED)
         case Restarted():
             return replace(turn, cause=turn.cause or Cause.RESTARTED, listening=False)
-        case StepDelivered(kind=kind, captured=captured, gone=gone):
-            ids = MappingProxyType({**captured, **turn.captured})
-            begins = turn.begins and not (gone and _never_came(turn, kind))
-            return _end_step(replace(turn, captured=ids, begins=begins), kind, StepState.DELIVERED)
+        case StepDelivered():
+            return _take_result(turn, event)
         case StepDied(kind=kind):
             return _end_step(turn, kind, StepState.DEAD)
         case StepRevived(kind=kind):
@@ -208,12 +141,38 @@ def _give_way(turn: Turn, captured: Mapping[str, str]) -> Turn:
     return replace(after, temp_id=turn.conversation_id)
 
 
+def _take_result(turn: Turn, result: StepDelivered) -> Turn:
+    """Take in what a call came to. A result that comes twice (a clock's jump can lease a step twice) counts once."""
+    if turn.steps.get(result.kind) is not StepState.PENDING:
+        return turn
+    turn = replace(turn, captured=MappingProxyType({**result.captured, **turn.captured}))
+    if result.kind is StepKind.VERIFY:
+        return _look(turn, gone=result.gone)
+    if result.kept:
+        turn = replace(turn, begins=False)
+    elif result.gone and _never_came(turn, result.kind):
+        turn = replace(turn, begins=False, heard=False)
+    return _with_step(turn, result.kind, StepState.DELIVERED)
+
+
+def _look(turn: Turn, *, gone: bool) -> Turn:
+    """Gone means seen gone (law 7): look as often as planned; what came back is rolled back again."""
+    if gone:
+        seen = replace(turn, looks=turn.looks + 1)
+        enough = seen.looks >= len(turn.plan.looks_after_s)
+        return _with_step(seen, StepKind.VERIFY, StepState.DELIVERED) if enough else _without(seen, StepKind.VERIFY)
+    if turn.rollbacks >= turn.plan.rollbacks_max:
+        return _with_step(turn, StepKind.VERIFY, StepState.DEAD)
+    again = replace(turn, looks=0, rollbacks=turn.rollbacks + 1)
+    return _without(again, StepKind.ROLLBACK, StepKind.VERIFY)
+
+
 def _with_step(turn: Turn, kind: StepKind, state: StepState) -> Turn:
     return replace(turn, steps=MappingProxyType({**turn.steps, kind: state}))
 
 
 def _end_step(turn: Turn, kind: StepKind, state: StepState) -> Turn:
-    """Note how a pending step ended. One that had ended before (a clock's jump can lease it twice) stays as it was."""
+    """Note how a pending step ended. One that had ended before stays as it was."""
     return _with_step(turn, kind, state) if turn.steps.get(kind) is StepState.PENDING else turn
 
 
@@ -231,23 +190,46 @@ def _forget_dead_step(turn: Turn, kind: StepKind) -> Turn:
     """Forget a dead step that is still wanted, so that it is owed anew."""
     if turn.steps.get(kind) is not StepState.DEAD or kind not in wanted(turn):
         return turn
-    return replace(turn, steps=MappingProxyType({name: state for name, state in turn.steps.items() if name != kind}))
+    return _without(replace(turn, rollbacks=0), kind)
+
+
+def _without(turn: Turn, *kinds: StepKind) -> Turn:
+    """Forget steps, so that they are owed anew."""
+    return replace(
+        turn, steps=MappingProxyType({name: state for name, state in turn.steps.items() if name not in kinds})
+    )
 
 
 def _missing(turn: Turn) -> tuple[StepKind, ...]:
     return tuple(kind for kind in wanted(turn) if kind not in turn.steps)
 
 
+def _untold(turn: Turn) -> bool:
+    """Say whether a wanted step cannot be made for want of an id."""
+    return any(not turn.plan.needs[kind] <= turn.captured.keys() for kind in _missing(turn))
+
+
 def _owe(turn: Turn) -> tuple[Turn, tuple[Effect, ...]]:
-    """Owe each wanted step whose ids are known; one that may still learn its ids holds up those after it."""
+    """Owe each wanted step whose ids are known; one that may still learn its ids holds up those after it.
+
+    There is nothing to look for before the rollback was delivered.
+    """
     owed: list[Effect] = []
     for kind in _missing(turn):
+        if kind is StepKind.VERIFY and turn.steps.get(StepKind.ROLLBACK) is not StepState.DELIVERED:
+            break
         if turn.plan.needs[kind] <= turn.captured.keys():
             turn = _with_step(turn, kind, StepState.PENDING)
-            owed.append(Owe(kind))
+            owed.append(Owe(kind, _wait_s(turn) if kind is StepKind.VERIFY else 0.0))
         elif turn.listening:
             break
     return turn, tuple(owed)
+
+
+def _wait_s(turn: Turn) -> float:
+    """Give the seconds from the last look, or from the rollback, to the next one."""
+    times = turn.plan.looks_after_s
+    return times[turn.looks] - (times[turn.looks - 1] if turn.looks else 0.0)
 
 
 def _attend_upstream(before: Turn, after: Turn) -> tuple[Turn, tuple[Effect, ...]]:
@@ -259,7 +241,7 @@ def _attend_upstream(before: Turn, after: Turn) -> tuple[Turn, tuple[Effect, ...
         return after, ()
     entered = before.state in {State.OPEN, State.ANSWERED}
     abort: tuple[Effect, ...] = (AbortDownstream(),) if entered else ()
-    if after.listening and _missing(after):
+    if after.listening and _untold(after):
         return after, (*abort, DrainUpstream()) if entered else ()
     if entered or before.listening:
         return replace(after, listening=False), (*abort, CloseUpstream())

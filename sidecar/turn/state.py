@@ -65,12 +65,25 @@ class Cause(StrEnum):
     SHUTDOWN = "shutdown"
 
 
+class Policy(StrEnum):
+    """What a cause means for a turn."""
+
+    CANCEL = "cancel"
+    """Stop the generation and roll back what the turn left."""
+    COMPLETE = "complete"
+    """Let the answer run to its end unseen, and keep it."""
+    KEEP = "keep"
+    """Stop the generation, keep the conversation as it is."""
+
+
 class StepKind(StrEnum):
     """A call to the admin API that can be owed. The members' order is the order of the calls within a turn."""
 
     CONFIRM = "confirm"
     CANCEL = "cancel"
     ROLLBACK = "rollback"
+    ROLLBACK_TURN = "rollback_turn"
+    VERIFY = "verify"
 
 
 class StepState(StrEnum):
@@ -86,11 +99,17 @@ class Plan:
     """What the configuration makes possible for a route's turns.
 
     `needs` has an entry for each admin call that is configured: the names of the captured values without which it
-    cannot be made. `cancel_tells` is true where the cancel call's answer is itself a source of the conversation's id.
+    cannot be made. `keeps` are the causes for which a cancelled turn is not rolled back. `looks_after_s` says how long
+    after its rollback a conversation is looked for (law 7), in seconds and ascending; where it comes back, it is rolled
+    back again, `rollbacks_max` times at most. `cancel_tells` is true where the cancel call's answer is itself a source
+    of the conversation's id.
     """
 
     needs: Mapping[StepKind, frozenset[str]] = field(default_factory=lambda: MappingProxyType({}))
     cancel_tells: bool = False
+    keeps: frozenset[Cause] = frozenset()
+    looks_after_s: tuple[float, ...] = (0.0,)
+    rollbacks_max: int = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,6 +120,8 @@ class Turn:
     `conversation_id` once it is known. `temp_id` is the temporary id under which downstream may know the conversation:
     the one that the sidecar itself announced, or the one that gave way to the real id at the answer's end.
     `answered_at` is when the upstream's answer was whole, whether or not downstream was still there.
+
+    `looks` counts how often in a row the conversation was seen gone, `rollbacks` how often it came back.
 
     `heard` and `listening` are about the connection and are not durable: whether the upstream may have taken the turn
     up, and whether its answer may still tell ids. A turn that is loaded from the journal was heard and tells nothing
@@ -123,6 +144,8 @@ class Turn:
     confirmed_at: float | None = None
     settled_at: float | None = None
     steps: Mapping[StepKind, StepState] = field(default_factory=lambda: MappingProxyType({}))
+    looks: int = 0
+    rollbacks: int = 0
     heard: bool = True
     listening: bool = False
 

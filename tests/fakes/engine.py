@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from sidecar.engine.ports import StepRow
     from tests.fakes.admin_api import ScriptedAdminApi
 
-CONFIRM, CANCEL, ROLLBACK = StepKind
+CONFIRM, CANCEL, ROLLBACK = StepKind.CONFIRM, StepKind.CANCEL, StepKind.ROLLBACK
 PLAN: Final = Plan(
     needs=MappingProxyType({CANCEL: frozenset({"request_id"}), ROLLBACK: frozenset({"conversation_id"})})
 )

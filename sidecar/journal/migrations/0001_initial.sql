@@ -25,7 +25,9 @@ CREATE TABLE turns (
   answered_at     REAL,
   confirmed_at    REAL,
   settled_at      REAL,
-  traceparent     TEXT
+  traceparent     TEXT,
+  looks           INTEGER NOT NULL,
+  rollbacks       INTEGER NOT NULL
 );
 
 CREATE INDEX turns_state_created ON turns (state, created_at);
@@ -37,7 +39,7 @@ CREATE INDEX turns_temp ON turns (temp_id, principal, created_at) WHERE temp_id 
 CREATE INDEX turns_unsettled ON turns (id) WHERE state IN ('open', 'answered', 'cancelling', 'confirming');
 CREATE INDEX turns_prunable ON turns (settled_at) WHERE state IN ('completed', 'cancelled', 'refused');
 
--- `rank` is the step's place among the steps of its turn; a leased step falls due again when its lease is over.
+-- `rank` is the step's place among the steps of its turn, `round` how often it was owed anew after it was delivered; a leased step falls due again when its lease is over.
 CREATE TABLE outbox (
   id              INTEGER PRIMARY KEY AUTOINCREMENT,
   turn_id         TEXT NOT NULL REFERENCES turns (id) ON DELETE CASCADE,
@@ -47,6 +49,7 @@ CREATE TABLE outbox (
   attempts        INTEGER NOT NULL CHECK (attempts >= 0),
   due_at          REAL NOT NULL,
   lease_until     REAL CHECK ((lease_until IS NOT NULL) = (state = 'leased')),
+  round           INTEGER NOT NULL DEFAULT 0,
   idempotency_key TEXT NOT NULL,
   created_at      REAL NOT NULL,
   delivered_at    REAL,
@@ -71,7 +74,7 @@ CREATE INDEX tombstones_expires ON tombstones (expires_at);
 CREATE VIEW turns_with_steps AS
 SELECT
   id, route, principal, request_id, conversation_id, temp_id, captured, begins, state, cause,
-  created_at, answer_began_at, answered_at, confirmed_at, settled_at, traceparent,
+  created_at, answer_began_at, answered_at, confirmed_at, settled_at, traceparent, looks, rollbacks,
   (SELECT group_concat(kind || '=' || state) FROM outbox WHERE turn_id = turns.id) AS steps
 FROM turns;
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from sidecar.turn.state import Turn
     from tests.fakes.memory_journal import WholeJournal
 
-CONFIRM, CANCEL, ROLLBACK = StepKind
+CONFIRM, CANCEL, ROLLBACK = StepKind.CONFIRM, StepKind.CANCEL, StepKind.ROLLBACK
 BOTH = (CANCEL, ROLLBACK)
 
 

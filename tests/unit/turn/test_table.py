@@ -6,13 +6,14 @@ import pytest
 
 from sidecar.errors import BugError
 from sidecar.turn import events as turn_events
-from sidecar.turn import machine
+from sidecar.turn import table
 from sidecar.turn.events import (
     AnswerBegan,
     AnswerEnded,
     CancelRequested,
     Delivered,
     DownstreamGone,
+    EndedUnseen,
     Event,
     Expired,
     Forwarded,
@@ -24,8 +25,9 @@ from sidecar.turn.events import (
     StepRevived,
     UpstreamLost,
 )
-from sidecar.turn.machine import ON_EVENT, ON_OUTLOOK, Cell, IllegalEventError, Outlook, step
+from sidecar.turn.machine import IllegalEventError, step
 from sidecar.turn.state import SETTLED, UNSETTLED, Cause, State, StepKind
+from sidecar.turn.table import ON_EVENT, ON_OUTLOOK, Cell, Outlook
 from tests.unit.turn.playbook import Playbook, after, opened
 
 EXAMPLES: tuple[Event, ...] = (
@@ -35,6 +37,7 @@ EXAMPLES: tuple[Event, ...] = (
     Refused(at=2),
     AnswerEnded(at=2),
     Delivered(at=2),
+    EndedUnseen(at=2),
     DownstreamGone(at=2, cause=Cause.CLOSED),
     CancelRequested(at=2, cause=Cause.REQUESTED),
     UpstreamLost(at=2),
@@ -57,8 +60,8 @@ def test_every_state_has_a_cell_for_every_event() -> None:
 
 
 def test_every_row_is_as_wide_as_the_table() -> None:
-    assert len(set(machine._COLUMNS)) == len(State)
-    assert {len(cells) for cells in machine._ROWS.values()} == {len(State)}
+    assert len(set(table._COLUMNS)) == len(State)
+    assert {len(cells) for cells in table._ROWS.values()} == {len(State)}
 
 
 def test_every_outlook_leads_somewhere() -> None:
