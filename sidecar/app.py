@@ -96,7 +96,8 @@ class Sidecar:
             async with asyncio.timeout(LAST_TURNS_S):
                 await self.driver.wait_until_empty()
         except TimeoutError:
-            log.warning("shutdown_leaves_turns", turns=len(tuple(self.driver.live)))
+            log.warning("shutdown_cancels_turns", turns=len(tuple(self.driver.live)))
+        self.driver.give_up()
 
 
 async def _assemble(settings: Settings, stack: AsyncExitStack) -> Sidecar:

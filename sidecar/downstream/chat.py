@@ -13,25 +13,26 @@ from typing import TYPE_CHECKING, Final
 
 from sidecar.downstream.announce import Announcement, announcement_for
 from sidecar.downstream.body import Coding, Held, Piece, encode_frame
-from sidecar.downstream.drain import Drain
 from sidecar.downstream.exchange import Exchange
 from sidecar.downstream.handover import EndHandover
 from sidecar.downstream.headers import Field, with_fields, without
 from sidecar.downstream.newcomer import REQUEST_ID, read_newcomer
 from sidecar.downstream.scan import AnswerScan
+from sidecar.downstream.unseen import Unseen
 from sidecar.errors import DownstreamGoneError, ForestalledError, JournalUnavailableError
 from sidecar.turn.events import (
     AnswerBegan,
     AnswerEnded,
     Delivered,
     DownstreamGone,
+    EndedUnseen,
     Event,
     Forwarded,
     IdsLearned,
     Refused,
     UpstreamLost,
 )
-from sidecar.turn.state import Cause, State
+from sidecar.turn.state import Cause, Policy, State
 
 if TYPE_CHECKING:
     import asyncio
@@ -67,7 +68,7 @@ class ChatExchange(Exchange):
         self._announcement: Announcement | None = None
         self._held: Held | None = None
         self._handover = EndHandover(connection, edge.delivery, self._decided)
-        self._drain = Drain(edge.settings.upstream.drain, edge.draining, self._drain_over)
+        self._unseen = Unseen(edge, self._loop, drained=self._drain_over, impatient=self._grace_over)
         self._running = True
 
     @property
@@ -146,7 +147,7 @@ class ChatExchange(Exchange):
         terminal_at = self._scan.piece(piece)
         self._learn(self._scan.take())
         if self._over.done():
-            self._drain_piece(piece, last=last)
+            self._pass_unseen(piece, last=last, ended=last or terminal_at is not None)
         elif self._held is not None:
             self._held.pieces.append(piece)
             self._held.last |= last
@@ -178,9 +179,12 @@ class ChatExchange(Exchange):
         self._end_turn_answer().add_done_callback(self._show_end)
 
     def _end_turn_answer(self) -> asyncio.Future[None]:
+        return self._feed(AnswerEnded(at=self._edge.clock(), captured=self._end_scan()))
+
+    def _end_scan(self) -> dict[str, str]:
         learned, final = self._scan.end()
         self._learn(learned)
-        return self._feed(AnswerEnded(at=self._edge.clock(), captured=final))
+        return final
 
     def _show_end(self, durable: asyncio.Future[None]) -> None:
         """Write what was held back, now that `answered` is durable; unless the turn was cancelled meanwhile."""
@@ -194,7 +198,10 @@ class ChatExchange(Exchange):
             self._write_piece(piece)
         if not held.by_terminal:
             self._announce_final()
-        self._handover.begin(self._loop)
+        if self._match.route.chat.confirm_on == "sent":
+            self._decided(None)
+        else:
+            self._handover.begin(self._loop)
         if held.last:
             self._end_answer()
         elif not self._connection.writing_paused:
@@ -202,8 +209,7 @@ class ChatExchange(Exchange):
 
     def _decided(self, cause: Cause | None) -> None:
         """Take note of whether downstream has the whole answer."""
-        at = self._edge.clock()
-        self._feed(Delivered(at=at) if cause is None else DownstreamGone(at=at, cause=cause))
+        self._feed(Delivered(at=self._edge.clock()) if cause is None else self._departure(cause))
         self._release()
 
     # -- announcing ------------------------------------------------------------------------------------------------
@@ -232,40 +238,67 @@ class ChatExchange(Exchange):
         """Take note: downstream is gone. What that means for the upstream, the turn decides."""
         if cause in LEAVINGS and not self._request.content.is_eof():
             cause = Cause.UPLOAD_CUT
-        if self._live is None or self._turn.confirmed_at is None:
-            self._note_departure(cause)
+        self._note_departure(cause)
         self._finish(keep=False)
-        if self._live is not None:
-            self._feed(DownstreamGone(at=self._edge.clock(), cause=cause))
-        if not self._drain.active:
+        if self._live is not None and not self._goes_on_unseen(cause):
+            self._feed(self._departure(cause))
+        if not self._unseen.active:
             self.close_upstream()
         self._connection.abort()
 
+    def _departure(self, cause: Cause) -> Event:
+        """Say what a leaving is: where it is put up with, an answer that has ended is kept."""
+        at = self._edge.clock()
+        if self._patience_s(cause) != 0 and self._turn.answered_at is not None:
+            return EndedUnseen(at=at)
+        return DownstreamGone(at=at, cause=cause)
+
+    def _patience_s(self, cause: Cause) -> float | None:
+        """Give the seconds for which a leaving is put up with; None: to the answer's end."""
+        reaction = self._match.route.chat.reaction(cause)
+        return None if reaction.policy is Policy.COMPLETE else reaction.grace_s
+
+    def _goes_on_unseen(self, cause: Cause) -> bool:
+        """Let the answer run on, where the leaving is put up with and the upstream is at work."""
+        patience_s = self._patience_s(cause)
+        if patience_s == 0 or not self._is(State.OPEN) or not self._turn.heard or self._upstream is None:
+            return False
+        self._unseen.begin_away(patience_s)
+        self.downstream_drained()
+        return True
+
+    def _grace_over(self) -> None:
+        self._feed(DownstreamGone(at=self._edge.clock(), cause=self.tally.cause or Cause.CLOSED))
+
     def abort_downstream(self) -> None:
-        """Relay nothing more; end the connection, unless it is busy with another exchange by now."""
-        if self._turn.cause is not None:
+        """Relay nothing more, and end the connection; but not where the exchange is over, unless its end is not read."""
+        if not self._over.done():
             self._note_departure(self._turn.cause)
-        self._finish(keep=False)
-        self._held = None
-        if self._connection.occupied_by(self):
-            self._connection.abort()
+            self._finish(keep=False)
+            self._held = None
+        elif not self._handover.pending:
+            return
+        self._connection.abort(framed=self._framed_answer)
 
     def drain_upstream(self) -> None:
         """Read on, unseen, until the missing ids show (law 4)."""
-        self._drain.begin(self._loop, possible=self._upstream is not None)
+        self._unseen.begin_drain(possible=self._upstream is not None)
         self.downstream_drained()
 
     def close_upstream(self) -> None:
         """Close the upstream's connection; harmless when done twice."""
-        self._drain.end()
+        cause = self.tally.cause or (self._live.turn.cause if self._live else None)
+        self._unseen.end(self.turn, cause)
         super().close_upstream()
         self._release()
 
-    def _drain_piece(self, piece: Piece, *, last: bool) -> None:
-        if last:
+    def _pass_unseen(self, piece: Piece, *, last: bool, ended: bool) -> None:
+        self._unseen.count(len(piece.data))
+        if self._unseen.away and ended:
+            self._feed(EndedUnseen(at=self._edge.clock(), captured=self._end_scan()))
+            self.close_upstream()
+        elif last:
             self._end_turn_answer()
-        else:
-            self._drain.count(len(piece.data))
 
     def _drain_over(self) -> None:
         self._feed(UpstreamLost(at=self._edge.clock()))
@@ -296,6 +329,6 @@ class ChatExchange(Exchange):
 
     def _release(self) -> None:
         """Let go of the turn once nothing here can tell more about it."""
-        underway = self._running or self._handover.pending or self._drain.active
+        underway = self._running or self._handover.pending or self._unseen.active
         if self._live is not None and not underway:
             self._edge.driver.release(self._live)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from sidecar.downstream.waste import Waste
+
 if TYPE_CHECKING:
     from sidecar.config import Settings
     from sidecar.downstream.delivery import DeliveryWatch
@@ -31,5 +33,6 @@ class Edge:
     principals: PrincipalHash
     watch: DisconnectWatch
     delivery: DeliveryWatch
+    waste: Waste = field(default_factory=Waste)
     draining: set[object] = field(default_factory=set)
     """The exchanges whose abandoned answers are being read on; `upstream.drain.streams_max` bounds their number."""

@@ -261,7 +261,8 @@ class Exchange:
             self._upstream.abort()
 
     def _note_departure(self, cause: Cause) -> None:
-        if not self._over.done():
+        delivered = self.turn is not None and self.turn.confirmed_at is not None  # law 5: behind a terminal frame
+        if not self._over.done() and not delivered:
             self.tally.status = DOWNSTREAM_LEFT
             self.tally.cause = self.tally.cause or cause
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from sidecar.capture.route import compile_path
 from sidecar.capture.sources import Place, Source
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
 
     from sidecar.capture.route import PathPattern
     from sidecar.config import Chat
+
+_AUTHORITY: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^/]*")  # with its scheme (RFC 3986, 3.1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +72,8 @@ class Routes:
 def path_of(target: str) -> str:
     """Give a request target's path: without query, and without scheme and authority of the absolute form."""
     path = target.partition("?")[0]
-    scheme, separator, rest = path.partition("://")
-    if separator and scheme.isalnum():
-        return "/" + rest.partition("/")[2]
-    return path
+    authority = _AUTHORITY.match(path)
+    return path if authority is None else path[authority.end() :] or "/"
 
 
 def query_of(target: str) -> str:

@@ -19,7 +19,7 @@ from sidecar.engine.keyed_lock import KeyedLock
 from sidecar.engine.ports import Change, Clock, Journal, LiveExchange, StepUpdate
 from sidecar.errors import JournalUnavailableError
 from sidecar.turn.effects import AbortDownstream, CloseUpstream, DrainUpstream, Effect, Owe
-from sidecar.turn.events import CancelRequested
+from sidecar.turn.events import CancelRequested, DownstreamGone
 from sidecar.turn.machine import step
 from sidecar.turn.state import Cause
 
@@ -87,11 +87,12 @@ class Driver:
         before = live.turn
         live.turn, effects = step(before, event)
         owed = _owed(effects)
-        self._act(live, effects)
-        if update is None and not owed and _durable(before) == _durable(live.turn):
-            return _done()
-        self._reindex(live)
-        return self._persist(live, owed, update)
+        durable = _done()
+        if update is not None or owed or _durable(before) != _durable(live.turn):
+            self._reindex(live)
+            durable = self._persist(live, owed, update)
+        self._act(live, effects)  # may release the turn: what is not yet durable has to keep it live
+        return durable
 
     async def apply(self, turn_id: str, event: Event, update: StepUpdate | None = None) -> Turn | None:
         """Take in an event of any turn; give the turn as it then is, once that is durable; None for an unknown one.
@@ -119,6 +120,11 @@ class Driver:
     def live(self) -> Iterable[LiveTurn]:
         """The live turns, as they are now."""
         return tuple(self._live.values())
+
+    def give_up(self) -> None:
+        """Cancel the turns that are still live because the sidecar stops."""
+        for live in self.live:
+            self.feed(live, DownstreamGone(at=self._clock(), cause=Cause.SHUTDOWN))
 
     async def wait_until_empty(self) -> None:
         """Wait until no turn is live."""

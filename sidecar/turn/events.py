@@ -55,10 +55,14 @@ class AnswerEnded(Event):
     captured: Mapping[str, str] = field(default_factory=lambda: NOTHING)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EndedUnseen(Event):
-    """The answer is whole, and downstream was away; its leaving is no reason to undo it (policy `complete`)."""
+    """The answer is whole, and downstream was away; its leaving is no reason to undo it (policy `complete`, grace).
 
-    __slots__ = ()
+    `captured` as in AnswerEnded.
+    """
+
+    captured: Mapping[str, str] = field(default_factory=dict)
 
 
 class Delivered(Event):

@@ -104,8 +104,9 @@ def _absorb(turn: Turn, event: Event) -> Turn:  # noqa: C901, PLR0911, PLR0912  
             return replace(turn, begins=False, heard=False, listening=False)
         case AnswerEnded(at=at, captured=captured):
             return _give_way(replace(turn, answered_at=at, listening=False), captured)
-        case EndedUnseen(at=at):
-            return replace(turn, answered_at=turn.answered_at or at, confirmed_at=at, listening=False)
+        case EndedUnseen(at=at, captured=captured):
+            ended = replace(turn, answered_at=turn.answered_at or at, confirmed_at=at, listening=False)
+            return _give_way(ended, captured)
         case Delivered(at=at):
             return replace(turn, confirmed_at=at)
         case DownstreamGone(cause=cause) | CancelRequested(cause=cause):

@@ -82,7 +82,7 @@ class MemoryJournal:
         if change.update is not None:
             self._outbox.update(change.update)
         for kind in change.owed:
-            self._outbox.owe(change.turn.id if change.turn else "", kind, change.at)
+            self._outbox.owe(change.turn.id if change.turn else "", kind, change.at, change.due_at(kind))
         if change.tombstone is not None:
             self._put_tombstone(change.tombstone)
         return None
@@ -237,7 +237,7 @@ class MemoryJournal:
             turn=self._whole(self._turns[step.turn_id]),
             kind=step.kind,
             attempts=step.attempts,
-            idempotency_key=f"{step.turn_id}:{step.kind}",
+            idempotency_key=step.key,
         )
 
     def _is_over(self, turn: Turn, settled_before: float) -> bool:

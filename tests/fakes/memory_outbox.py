@@ -31,6 +31,12 @@ class MemoryStep:
     attempts: int = 0
     lease_until: float = 0.0
     error: str | None = None
+    round: int = 0
+
+    @property
+    def key(self) -> str:
+        """The idempotency key: the same over all attempts, another for each call that was delivered."""
+        return f"{self.turn_id}:{self.kind}" + (f":{self.round}" if self.round else "")
 
     @property
     def over(self) -> bool:
@@ -67,14 +73,15 @@ class MemoryOutbox:
     def __iter__(self) -> Iterator[MemoryStep]:
         return itertools.chain.from_iterable(steps.values() for steps in self._steps.values())
 
-    def owe(self, turn_id: str, kind: StepKind, at: float) -> None:
-        """Owe a step; again if it is dead."""
+    def owe(self, turn_id: str, kind: StepKind, at: float, due_at: float) -> None:
+        """Owe a step; again if it is over: one that was delivered is then another call."""
         steps = self._steps.setdefault(turn_id, {})
         step = steps.get(kind)
         if step is None:
-            steps[kind] = MemoryStep(next(self._ids), turn_id, kind, created_at=at, due_at=at)
-        elif step.state == "dead":
-            step.state, step.attempts, step.due_at, step.error = "pending", 0, at, None
+            steps[kind] = MemoryStep(next(self._ids), turn_id, kind, created_at=at, due_at=due_at)
+        elif step.over:
+            step.round += step.state == "delivered"
+            step.state, step.attempts, step.due_at, step.error = "pending", 0, due_at, None
 
     def update(self, update: StepUpdate) -> None:
         """Note an attempt's result; one that is to be made again postpones the steps that wait for it."""

@@ -157,7 +157,7 @@ async def test_the_next_request_proves_the_delivery(running: Scene, monkeypatch:
     await talk.peer.send(END)
     await talk.client.chunk()
     await talk.client.get("/next")
-    await running.upstream.request()
+    assert (await talk.peer.request()).target == b"/next"
     await talk.settle("completed")
 
 

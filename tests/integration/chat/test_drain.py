@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -87,23 +87,22 @@ async def test_an_explicit_cancel_waits_for_the_id_too(running: Scene) -> None:
     await rolled_back(talk)
 
 
-async def test_back_pressure_ends_with_the_client(running: Scene) -> None:
-    talk = await begin(running, small_buffer=True)
-    await talk.peer.send(head(PLAIN, CHUNKED))
-    text, stuck = chunk(b"x" * 65_000), 0
-    sent = b""
-    while stuck < 50:
-        sent = sent or text
-        count = talk.peer.send_now(sent)
-        sent, stuck = sent[count:], 0 if count else stuck + 1
-        await loop_turns()
-    talk.client.reset()
-    await running.exchange_line()
-    await talk.peer.send(sent)
-    await talk.peer.send(chunk(b"\n" + TOLD + b"\n"))
-    await talk.peer.gone(AT_ONCE_S)
-    await talk.settle("cancelled")
-    assert running.admin.lines == [CANCEL, ROLLBACK]
+async def test_back_pressure_ends_with_the_client(tmp_path: Path) -> None:
+    async with scene(tmp_path, upstream={"drain": {"bytes_max": 100_000_000}}) as running:
+        talk = await begin(running, small_buffer=True)
+        await talk.peer.send(head(PLAIN, CHUNKED))
+        rest, stuck = b"", 0
+        while stuck < 50:
+            rest = rest or chunk(b"x" * 65_000)
+            count = talk.peer.send_now(rest)
+            rest, stuck = rest[count:], 0 if count else stuck + 1
+            await loop_turns()
+        talk.client.reset()
+        await running.exchange_line()
+        await talk.peer.send(rest, chunk(b"\n" + TOLD + b"\n"))
+        await talk.peer.gone(AT_ONCE_S)
+        await talk.settle("cancelled")
+        assert running.admin.lines == [CANCEL, ROLLBACK]
 
 
 async def test_an_answer_that_ends_without_telling(running: Scene) -> None:
@@ -129,23 +128,18 @@ async def test_an_upstream_that_refuses_has_begun_nothing(running: Scene) -> Non
     assert running.admin.lines == [CANCEL]
 
 
-async def limited(path: Path, **drain: Any) -> None:
-    async with scene(path, upstream={"drain": drain}) as running:
+async def test_it_is_bounded_in_bytes(tmp_path: Path) -> None:
+    async with scene(tmp_path, upstream={"drain": {"bytes_max": 2000}}) as running:
         talk = await begin(running)
         await talk.answer(PLAIN)
-        talk.client.fin()
-        await running.exchange_line()
-        sent = 0
-        while sent < 10_000 and running.turns()[0]["state"] != "unresolved":
-            sent += talk.peer.send_now(chunk(b"x" * 500))
-            await loop_turns()
-        await talk.peer.gone()
+        await abandon(talk)
+        await talk.peer.send(chunk(b"x" * 1990))
+        await loop_turns()
+        assert talk.peer.nothing_came()
+        await talk.peer.send(chunk(b"y" * 10))
+        await talk.peer.gone(AT_ONCE_S)
         await talk.settle("unresolved")
         assert running.admin.lines == [CANCEL]
-
-
-async def test_it_is_bounded_in_bytes(tmp_path: Path) -> None:
-    await limited(tmp_path, bytes_max=2000)
 
 
 async def test_it_is_bounded_in_time(tmp_path: Path) -> None:

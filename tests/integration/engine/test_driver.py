@@ -213,3 +213,21 @@ async def test_an_event_fed_from_within_an_effect_is_taken_in_after_it(engine: E
     assert exchange.done == ["abort", "close"]
     assert await engine.outbox() == {("t1", CANCEL): "pending", ("t1", ROLLBACK): "pending"}
     assert (await engine.stored("t1")).conversation_id == "c1"
+
+
+async def test_a_turn_released_from_within_an_effect_stays_live_until_it_is_durable(engine: Engine) -> None:
+    """Or whoever came next would load it from the journal as it was before."""
+    live = await engine.open("t1", conversation_id="c1")
+
+    class Hasty(FakeExchange):
+        def close_upstream(self) -> None:
+            engine.driver.release(live)
+
+    live.exchange = Hasty()
+    durable = engine.driver.feed(live, GONE)
+    assert tuple(engine.driver.live) == (live,)
+    assert not engine.driver._emptied.is_set()
+    await durable
+    await engine.driver.wait_until_empty()
+    assert engine.driver._index == {}
+    assert await engine.stored("t1") == as_loaded(live.turn)

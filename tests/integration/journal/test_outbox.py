@@ -63,7 +63,7 @@ async def test_a_leased_step_comes_with_its_turn(journal: WholeJournal, cancelle
 async def test_a_step_waits_for_the_earlier_ones_of_its_turn(
     journal: WholeJournal, cancelled: Callable[..., Turn]
 ) -> None:
-    await owe(journal, cancelled(), *reversed(StepKind))
+    await owe(journal, cancelled(), ROLLBACK, CANCEL, CONFIRM)
     for kind, end in ((CONFIRM, StepState.DELIVERED), (CANCEL, StepState.DEAD), (ROLLBACK, StepState.DELIVERED)):
         assert await lease(journal) == [("t1", kind)]
         assert await lease(journal) == []  # leased: it still holds up the next
@@ -190,15 +190,43 @@ async def test_a_dead_step_can_be_owed_again(journal: WholeJournal, cancelled: C
     assert (step.id, step.attempts, step.idempotency_key) == (dead.id, 0, "t1:cancel")
 
 
-@pytest.mark.parametrize("state", [StepState.PENDING, StepState.DELIVERED])
-async def test_a_step_that_is_not_dead_is_not_owed_twice(
-    journal: WholeJournal, cancelled: Callable[..., Turn], state: StepState
+@pytest.mark.parametrize("leased", [True, False])
+async def test_a_step_that_is_not_over_is_not_owed_twice(
+    journal: WholeJournal, cancelled: Callable[..., Turn], *, leased: bool
 ) -> None:
     await owe(journal, cancelled(), CANCEL)
-    await tell(journal, "t1", CANCEL, state, attempts=2)
+    await tell(journal, "t1", CANCEL, StepState.PENDING, attempts=2)
+    if leased:
+        await lease(journal)
     before = await journal.outbox()
     await owe(journal, cancelled(), CANCEL, at=15.0)
     assert await journal.outbox() == before
+
+
+async def test_what_was_delivered_and_is_owed_anew_is_another_call(
+    journal: WholeJournal, cancelled: Callable[..., Turn]
+) -> None:
+    keys = []
+    for at in (10.0, 20.0, 30.0):
+        await owe(journal, cancelled(), CANCEL, at=at)
+        for end in (StepState.DEAD, StepState.DELIVERED):
+            (step,) = await journal.lease(now=at, until=50.0, limit=10)
+            keys.append(step.idempotency_key)
+            await tell(journal, "t1", CANCEL, end, attempts=20)
+            if end is StepState.DEAD:
+                await owe(journal, cancelled(), CANCEL, at=at)
+    assert keys == ["t1:cancel"] * 2 + ["t1:cancel:1"] * 2 + ["t1:cancel:2"] * 2
+    (row,) = await journal.outbox()
+    assert (row.state, row.created_at) == ("delivered", 10.0)
+
+
+async def test_a_step_may_have_to_wait_from_the_start(journal: WholeJournal, cancelled: Callable[..., Turn]) -> None:
+    change = Change(turn=cancelled(), owed=(CANCEL, StepKind.VERIFY), after_s={StepKind.VERIFY: 60.0}, at=10.0)
+    await journal.submit(change)
+    await tell(journal, "t1", CANCEL, StepState.DELIVERED)
+    assert await journal.next_due_at() == 70.0
+    assert await lease(journal, now=69.9) == []
+    assert await lease(journal, now=70.0) == [("t1", StepKind.VERIFY)]
 
 
 async def test_the_operator_sees_steps_newest_first(journal: WholeJournal, cancelled: Callable[..., Turn]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 
@@ -20,7 +21,7 @@ ID = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=12)
 def noted(body: bytes, cuts: list[int], *, events: bool) -> Announcement:
     announcement = Announcement(events=events)
     places = sorted({0, len(body), *(cut % (len(body) + 1) for cut in cuts)})
-    for start, stop in zip(places, places[1:], strict=False):
+    for start, stop in itertools.pairwise(places):
         announcement.note(body[start:stop])
         announcement.note(b"")
     return announcement

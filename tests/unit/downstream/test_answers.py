@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 from http import HTTPStatus
+from typing import TYPE_CHECKING
 
 import pytest
 
 from sidecar import errors
 from sidecar.downstream.answers import Answer, answer_bytes, answer_for
-from sidecar.downstream.headers import Field
 from sidecar.upstream.head import parse_head
+
+if TYPE_CHECKING:
+    from sidecar.downstream.headers import Field
 
 STATUS: dict[type[errors.SidecarError], int] = {
     errors.ForestalledError: 409,

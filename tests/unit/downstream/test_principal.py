@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.downstream.headers import Field
 from sidecar.downstream.principal import DIGEST_BYTES, PrincipalHash
+
+if TYPE_CHECKING:
+    from sidecar.downstream.headers import Field
 
 KEY = bytes(range(32))
 PRINCIPALS = PrincipalHash(KEY)
