@@ -26,6 +26,7 @@ from sidecar.engine.cancellation import CancelDesk
 from sidecar.engine.dispatcher import Dispatcher
 from sidecar.engine.driver import Driver
 from sidecar.engine.operator import OperatorDesk
+from sidecar.engine.orders import Orders
 from sidecar.engine.pruner import Pruner
 from sidecar.engine.recovery import recover
 from sidecar.engine.sweeper import Sweeper
@@ -112,6 +113,7 @@ async def _assemble(settings: Settings, stack: AsyncExitStack) -> Sidecar:
     for service in (
         dispatcher,
         Sweeper(journal, driver, clock, temp_ttl_s=settings.journal.temp_ttl_s),
+        Orders(journal, driver, clock),
         Pruner(journal, clock, retention_s=settings.journal.retention_s),
     ):
         service.start()

@@ -47,9 +47,13 @@ def parser() -> ArgumentParser:
 
 
 def _turns(commands_of: Commands) -> None:
-    below = _group(commands_of.add_parser("turns", help="look at turns", description="Look at turns."))
+    below = _group(
+        commands_of.add_parser("turns", help="look at turns, cancel one", description="Look at turns, cancel one.")
+    )
     listing = _command(below, "list", "turns, newest first", commands.list_turns)
     _with_selection(_with_config(listing), [str(state) for state in State])
+    cancel = _with_config(_command(below, "cancel", "have a turn cancelled by the running sidecar", commands.cancel))
+    cancel.add_argument("id", metavar="ID", help="the id that `turns list` shows")
 
 
 def _outbox(commands_of: Commands) -> None:

@@ -53,6 +53,13 @@ def list_turns(arguments: Namespace) -> int:
     return 0
 
 
+def cancel(arguments: Namespace) -> int:
+    """Have a turn cancelled."""
+    asyncio.run(_cancel(_load(arguments), arguments.id))
+    sys.stdout.write(f"turn {arguments.id} will be cancelled\n")
+    return 0
+
+
 def list_outbox(arguments: Namespace) -> int:
     """Show rows of the outbox, newest first."""
     rows = asyncio.run(_read_outbox(_load(arguments), arguments.state, arguments.limit))
@@ -89,6 +96,18 @@ async def _read_turns(settings: Settings, state: str | None, limit: int) -> Sequ
     set_up_logging(settings.log)
     async with operator_journal(settings) as desk:
         return await desk.turns(state=State(state) if state else None, limit=limit)
+
+
+async def _cancel(settings: Settings, turn_id: str) -> None:
+    """Order a turn to be cancelled. Raises OperatorError if there is nothing to cancel."""
+    from sidecar.app import operator_journal
+
+    set_up_logging(settings.log)
+    async with operator_journal(settings) as desk:
+        if not await desk.cancel(turn_id):
+            raise OperatorError(
+                f"no turn {turn_id} that could be cancelled; `sidecar turns list` shows those there are"
+            )
 
 
 async def _read_outbox(settings: Settings, state: str | None, limit: int) -> Sequence[StepRow]:

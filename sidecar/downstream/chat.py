@@ -244,7 +244,7 @@ class ChatExchange(Exchange):
             self._feed(self._departure(cause))
         if not self._unseen.active:
             self.close_upstream()
-        self._connection.abort()
+        self._connection.abort(framed=self._framed_answer)
 
     def _departure(self, cause: Cause) -> Event:
         """Say what a leaving is: where it is put up with, an answer that has ended is kept."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Protocol
 
+import structlog
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler, _ErrInfo
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from sidecar.config import Listen
     from sidecar.downstream.delivery import DeliveryWatch, Handover
     from sidecar.downstream.watch import DisconnectWatch
+
+log = structlog.get_logger()
 
 HEAD_TIMEOUT = Answer(HTTPStatus.REQUEST_TIMEOUT, "head_timeout", "The request's head did not come in time.")
 
@@ -84,10 +87,6 @@ class Connection(RequestHandler):
             self._occupant = None
             self._head_begun = False
 
-    def occupied_by(self, occupant: Occupant) -> bool:
-        """Say whether the connection is still busy with that exchange."""
-        return self._occupant is occupant
-
     def write(self, data: bytes) -> None:
         """Write bytes, unless downstream is gone."""
         if self.transport is not None and self.departed is None and data:
@@ -98,9 +97,11 @@ class Connection(RequestHandler):
         if self.transport is not None and self.departed is None and self.transport.can_write_eof():
             self.transport.write_eof()
 
-    def abort(self) -> None:
-        """End the connection at once; what was not sent yet is dropped."""
+    def abort(self, *, framed: bool = True) -> None:
+        """End the connection at once; what was not sent yet is dropped. An answer that is not framed ends by a reset."""
         if self.transport is not None:
+            if not framed:
+                reset_on_close(self.transport)
             self.transport.abort()
             self.force_close()
 
@@ -186,12 +187,17 @@ class Connection(RequestHandler):
         self,
         request: web.BaseRequest,
         status: int = 500,
-        exc: BaseException | None = None,  # noqa: ARG002  (aiohttp's signature)
+        exc: BaseException | None = None,
         message: str | None = None,  # noqa: ARG002  (it may quote the client's bytes)
     ) -> web.StreamResponse:
-        """Answer what aiohttp could not parse, without a traceback in the log or a word of the parser's."""
-        del request
+        """Answer what aiohttp could not parse, without a traceback in the log or a word of the parser's.
+
+        What a handler raises comes here, too: that is a bug of ours, and must show.
+        """
         text = '{"error": "bad_request", "message": "The request could not be read."}\n'
+        if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            log.error("request_failed", method=request.method, exc_info=exc)
+            text = '{"error": "internal_error", "message": "The sidecar failed."}\n'
         response = web.Response(status=status, text=text, content_type="application/json")
         response.force_close()
         return response
@@ -211,6 +217,11 @@ class Connection(RequestHandler):
         """Whether what comes next begins a head, and is not the rest of a body."""
         busy = self._occupant is not None or self._request_in_progress or self._messages
         return not busy and (self._newest_body is None or self._newest_body.is_eof())
+
+    def log_exception(self, *args: Any, **kw: Any) -> None:  # noqa: ANN401  (aiohttp's signature)
+        """Log what goes wrong in aiohttp, but not that a client left while the rest of its body was being read."""
+        if self.departed is None:
+            super().log_exception(*args, **kw)
 
     # -- timers ----------------------------------------------------------------------------------------------------
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Drain:
-    """One drained answer. `over` is called when a limit is reached; never after `end`."""
+    """One drained answer. When a limit is reached it ends, and `over` is called, once; never after `end`."""
 
     def __init__(self, limits: DrainLimits, underway: set[object], over: Callable[[], None]) -> None:
         self.active = False
@@ -30,15 +30,17 @@ class Drain:
         self.active = True
         if possible and len(self._underway) < self._limits.streams_max:
             self._underway.add(self)
-            self._timer = loop.call_later(self._limits.timeout_s, self._over)
+            self._timer = loop.call_later(self._limits.timeout_s, self._reach_limit)
         else:
-            self._timer = loop.call_soon(self._over)
+            self._timer = loop.call_soon(self._reach_limit)
 
     def count(self, number: int) -> None:
         """Count bytes that nobody sees."""
+        if not self.active:
+            return
         self._bytes += number
-        if self.active and self._bytes > self._limits.bytes_max:
-            self._over()
+        if self._bytes > self._limits.bytes_max:
+            self._reach_limit()
 
     def end(self) -> None:
         """End; harmless when done twice."""
@@ -47,3 +49,7 @@ class Drain:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+    def _reach_limit(self) -> None:
+        self.end()
+        self._over()

@@ -243,7 +243,7 @@ class Exchange:
         self._note_departure(cause)
         self.close_upstream()
         self._finish(keep=False)
-        self._connection.abort()
+        self._connection.abort(framed=self._framed_answer)
 
     def downstream_full(self) -> None:
         """Hold the upstream back."""
@@ -260,7 +260,7 @@ class Exchange:
         if self._upstream is not None:
             self._upstream.abort()
 
-    def _note_departure(self, cause: Cause) -> None:
+    def _note_departure(self, cause: Cause | None) -> None:
         delivered = self.turn is not None and self.turn.confirmed_at is not None  # law 5: behind a terminal frame
         if not self._over.done() and not delivered:
             self.tally.status = DOWNSTREAM_LEFT

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+from sidecar.engine.orders import CANCELLABLE
 from sidecar.turn.events import StepRevived
 from sidecar.turn.state import StepState
 
@@ -30,6 +31,12 @@ class OperatorReads(Protocol):
     async def dead_steps(self) -> Sequence[StepRow]:
         """Give all dead steps."""
 
+    async def load(self, turn_id: str) -> Turn | None:
+        """Give a turn."""
+
+    async def order_cancel(self, turn_id: str, *, at: float) -> None:
+        """Order a turn to be cancelled by whoever runs turns."""
+
 
 class OperatorDesk:
     """The operator's view and hand."""
@@ -46,6 +53,14 @@ class OperatorDesk:
     async def outbox(self, state: str | None = None, limit: int = 50) -> Sequence[StepRow]:
         """Give rows of the outbox, newest first."""
         return await self._journal.outbox(state, limit)
+
+    async def cancel(self, turn_id: str) -> bool:
+        """Have a turn cancelled by the running sidecar, or the next one; False where there is nothing to cancel."""
+        turn = await self._journal.load(turn_id)
+        if turn is None or turn.state not in CANCELLABLE:
+            return False
+        await self._journal.order_cancel(turn_id, at=self._clock())
+        return True
 
     async def retry(self, step_id: int) -> bool:
         """Have a dead step tried again from its first attempt on; False where there is none, or nobody wants it now."""

@@ -166,6 +166,18 @@ DELETE FROM tombstones WHERE (principal, name, value) IN (
   SELECT principal, name, value FROM tombstones WHERE expires_at <= :now ORDER BY expires_at LIMIT :limit
 );
 
+-- put_order --
+-- The operator wants a turn cancelled.
+INSERT INTO orders (turn_id, given_at) VALUES (:turn_id, :at) ON CONFLICT DO NOTHING;
+
+-- open_orders --
+-- What was ordered, first come first.
+SELECT turn_id FROM orders WHERE given_at > 0 ORDER BY given_at LIMIT 1000;
+
+-- drop_order --
+-- An order was carried out.
+DELETE FROM orders WHERE turn_id = :turn_id;
+
 -- newest_turns --
 -- For the operator.
 SELECT * FROM turns_with_steps ORDER BY created_at DESC, id DESC LIMIT :limit;

@@ -153,6 +153,18 @@ class SqliteJournal:
         turns = await self._change("prune_turns", {"settled_before": settled_before, "limit": limit})
         return turns + await self._change("prune_tombstones", {"now": now, "limit": limit})
 
+    async def order_cancel(self, turn_id: str, *, at: float) -> None:
+        """Order a turn to be cancelled by the running sidecar, or by the next one."""
+        await self._change("put_order", {"turn_id": turn_id, "at": at})
+
+    async def orders(self) -> list[str]:
+        """Give the ids of turns that are to be cancelled, in the order of the orders."""
+        return [row["turn_id"] for row in await self._reader.rows("open_orders", {})]
+
+    async def drop_order(self, turn_id: str) -> None:
+        """Forget an order that was carried out."""
+        await self._change("drop_order", {"turn_id": turn_id})
+
     async def turns(self, state: State | None = None, limit: int = 50) -> list[Turn]:
         """Give the newest turns, newest first."""
         if state is None:
@@ -179,7 +191,7 @@ class SqliteJournal:
     def _turns(self, rows: Sequence[sqlite3.Row]) -> list[Turn]:
         return [read_turn(row, self._plan_of) for row in rows]
 
-    async def _change(self, query: str, values: dict[str, float]) -> int:
+    async def _change(self, query: str, values: dict[str, str | float]) -> int:
         """Run one statement in a transaction of its own; give the number of rows it changed."""
         with faults_told(self._path):
             async with self._writer.transaction() as connection:

@@ -60,10 +60,10 @@ class SidecarProcess:
         self.port = _free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.journal = folder / "sidecar.db"
-        self._config = folder / "sidecar.toml"
+        self.config = folder / "sidecar.toml"
         self._log = folder / "sidecar.log"
         self._process: asyncio.subprocess.Process | None = None
-        self._config.write_text(
+        self.config.write_text(
             CONFIG.format(
                 port=self.port,
                 upstream=upstream,
@@ -78,7 +78,7 @@ class SidecarProcess:
         before = len(self.log("listening"))
         with self._log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "sidecar", "run", "-c", str(self._config), stderr=log, stdout=log
+                sys.executable, "-m", "sidecar", "run", "-c", str(self.config), stderr=log, stdout=log
             )
         await eventually(lambda: self._ended() or len(self.log("listening")) > before, START_S)
         assert not self._ended(), self._log.read_text()[-2000:]

@@ -60,6 +60,14 @@ CREATE TABLE outbox (
 CREATE INDEX outbox_owed ON outbox (due_at) WHERE state NOT IN ('delivered', 'dead');
 CREATE INDEX outbox_state ON outbox (state);
 
+-- The turns that the operator wants cancelled, until the running sidecar has done so.
+CREATE TABLE orders (
+  turn_id  TEXT PRIMARY KEY NOT NULL REFERENCES turns (id) ON DELETE CASCADE,
+  given_at REAL NOT NULL
+) WITHOUT ROWID;
+
+CREATE INDEX orders_given ON orders (given_at);
+
 -- A cancel that came before its request. `name` says what `value` is: request_id or conversation_id.
 CREATE TABLE tombstones (
   principal  TEXT NOT NULL,

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import TYPE_CHECKING
 
 import pytest
 
+from sidecar.errors import JournalUnavailableError
 from tests.fakes.scene import scene
-from tests.fakes.waiting import AT_ONCE_S
+from tests.fakes.waiting import AT_ONCE_S, eventually
 from tests.integration.chat.talk import CHUNKED, END, PLAIN, begin, begin_answer, chunk, head
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from sidecar.engine.ports import Change
     from tests.fakes.scene import Scene
     from tests.fakes.sockets import RawSocket
 
@@ -61,7 +64,7 @@ async def test_a_refused_connection_is_a_502_and_owes_nothing(running: Scene) ->
         assert json.loads(answer.body)["error"] == "upstream_unreachable"
     line = await running.exchange_line()
     assert (line["status"], line["aborted_by"]) == (502, None)
-    assert [turn["state"] for turn in running.turns()] == ["cancelled", "cancelled"]
+    await eventually(lambda: [turn["state"] for turn in running.turns()] == ["cancelled", "cancelled"])
     assert running.admin.calls == []
 
 
@@ -116,11 +119,15 @@ async def test_silence_mid_answer(tmp_path: Path) -> None:
         assert running.admin.lines == [CANCEL, ROLLBACK]
 
 
+def refuse(_: Change) -> asyncio.Future[None]:
+    future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    future.set_exception(JournalUnavailableError("the disk is full"))
+    return future
+
+
 async def test_a_journal_that_takes_nothing_is_a_503(running: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     client = await running.client()
-    database = running.journal_path
-    del database, monkeypatch
-    await running.sidecar.driver._journal.close()  # type: ignore[attr-defined]  # as a full disk would have it
+    monkeypatch.setattr(running.sidecar.driver._journal, "submit", refuse)
     await client.chat("X-Request-Id: r1")
     answer = await client.answer()
     assert answer.status == 503

@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.fakes.downstream import CANCEL, request_bytes
+from sidecar.downstream.routes import Routes
+from sidecar.errors import BugError
+from tests.fakes.downstream import CANCEL, Downstream, request_bytes
 from tests.fakes.scene import scene
-from tests.fakes.waiting import loop_turns
+from tests.fakes.waiting import eventually, loop_turns
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from tests.fakes.scene import Scene
@@ -49,6 +52,33 @@ async def test_what_cannot_be_read_is_a_400(running: Scene, request_: bytes) -> 
     assert json.loads(answer.body) == {"error": "bad_request", "message": "The request could not be read."}
     await client.gone()
     await running.upstream_is_left_alone()
+
+
+async def test_a_bug_of_ours_is_a_500_and_shows(running: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise BugError("ours")
+
+    monkeypatch.setattr(Routes, "find", fail)
+    client = await running.client()
+    await client.get()
+    answer = await client.answer()
+    assert (answer.status, json.loads(answer.body)["error"]) == (500, "internal_error")
+    failed = running.logs.pop()
+    assert (failed["event"], failed["log_level"], str(failed["exc_info"])) == ("request_failed", "error", "ours")
+
+
+@pytest.mark.parametrize("leave", [Downstream.close, Downstream.reset])
+async def test_a_client_that_leaves_after_an_early_answer_leaves_no_traceback(
+    running: Scene, leave: Callable[[Downstream], None]
+) -> None:
+    client = await running.client()
+    await client.send(request_bytes("POST", "/x", "Content-Length: 1000000"), b"x" * 1000)
+    peer = await running.upstream.take()
+    await peer.head()
+    await peer.send(b"HTTP/1.1 413 Too much\r\nContent-Length: 3\r\n\r\nno!")
+    assert (await client.answer()).status == 413
+    leave(client)
+    await eventually(lambda: not running.sidecar.front.connections)
 
 
 async def test_a_bad_request_behind_a_good_one_waits_its_turn(running: Scene) -> None:
