@@ -4,7 +4,7 @@
         202 {"status": "cancelled"}   nothing known of it; should the request still come, it goes nowhere
         200 {"status": "completed"}   it had ended, and its grace time was over
 
-A stranger gets what anyone gets for an unknown id. Bad input is a 400, 413 or 415 that names the field.
+A stranger gets what anyone gets for an unknown id. Bad input is a 400 or 413 that names the field.
 """
 
 from __future__ import annotations

@@ -33,6 +33,7 @@ from sidecar.turn.events import (
     UpstreamLost,
 )
 from sidecar.turn.state import Cause, Policy, State
+from sidecar.upstream.framing import NoBody
 
 if TYPE_CHECKING:
     import asyncio
@@ -133,7 +134,7 @@ class ChatExchange(Exchange):
         if self._over.done():
             return
         self._take_head(head)
-        self._choose_announcement(head)
+        self._choose_announcement(head, framing)
         self._choose_coding(framing)
         self._write_head(added=self._own_fields())
         if self._announcement is not None and self._turn.temp_id is not None:
@@ -214,8 +215,8 @@ class ChatExchange(Exchange):
 
     # -- announcing ------------------------------------------------------------------------------------------------
 
-    def _choose_announcement(self, head: Head) -> None:
-        if self._turn.temp_id is not None and self._is(State.OPEN):
+    def _choose_announcement(self, head: Head, framing: Framing) -> None:
+        if self._turn.temp_id is not None and self._is(State.OPEN) and not isinstance(framing, NoBody):
             self._announcement = announcement_for(head.get(b"content-type"), head.get(b"content-encoding"))
         if self._announcement is not None:
             self._coding = Coding.UNTIL_CLOSE if self._speaks_1_0 else Coding.CHUNKED
@@ -271,7 +272,7 @@ class ChatExchange(Exchange):
         self._feed(DownstreamGone(at=self._edge.clock(), cause=self.tally.cause or Cause.CLOSED))
 
     def abort_downstream(self) -> None:
-        """Relay nothing more, and end the connection; but not where the exchange is over, unless its end is not read."""
+        """Relay nothing more and end the connection, unless the exchange is over and its end was read."""
         if not self._over.done():
             self._note_departure(self._turn.cause)
             self._finish(keep=False)

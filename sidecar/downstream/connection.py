@@ -98,7 +98,7 @@ class Connection(RequestHandler):
             self.transport.write_eof()
 
     def abort(self, *, framed: bool = True) -> None:
-        """End the connection at once; what was not sent yet is dropped. An answer that is not framed ends by a reset."""
+        """End the connection at once, what is unsent being dropped; visibly so where no framing tells."""
         if self.transport is not None:
             if not framed:
                 reset_on_close(self.transport)
@@ -168,6 +168,8 @@ class Connection(RequestHandler):
         self._cancel_stall_timer()
         self.left(Cause.CLOSED if exc is None else _cause_of(exc))
         super().connection_lost(exc)
+        if self._newest_body is not None and not self._newest_body.is_eof():
+            self._newest_body.set_exception(ConnectionResetError("downstream left"))  # aiohttp may be reading the rest
 
     def pause_writing(self) -> None:
         """Take note: the client takes less than it is sent."""
@@ -219,8 +221,8 @@ class Connection(RequestHandler):
         return not busy and (self._newest_body is None or self._newest_body.is_eof())
 
     def log_exception(self, *args: Any, **kw: Any) -> None:  # noqa: ANN401  (aiohttp's signature)
-        """Log what goes wrong in aiohttp, but not that a client left while the rest of its body was being read."""
-        if self.departed is None:
+        """Log what goes wrong in aiohttp, but not that the connection ended while the rest of a body was being read."""
+        if self.transport is not None:
             super().log_exception(*args, **kw)
 
     # -- timers ----------------------------------------------------------------------------------------------------

@@ -11,6 +11,8 @@ import select
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
+import structlog
+
 from sidecar.downstream.sockets import error_cause
 from sidecar.turn.state import Cause
 
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 EVENTS_MAX: Final = 512
+
+log = structlog.get_logger()
 
 
 class DisconnectWatch:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
+from sidecar.engine.driver import STILL_THERE
 from sidecar.engine.ports import CallOutcome, Change, OwedStep, StepUpdate, Verdict
 from sidecar.engine.service import Service
 from sidecar.errors import JournalUnavailableError
@@ -147,7 +148,11 @@ class Dispatcher(Service):
         captured = outcome.captured if outcome else {}
         gone = outcome is not None and outcome.verdict is Verdict.GONE
         event = StepDelivered(at=at, kind=owed.kind, captured=captured, gone=gone, kept=kept)
-        await self._driver.apply(owed.turn.id, event, _update(owed, StepState.DELIVERED, due_at=at, error=note))
+        update = _update(owed, StepState.DELIVERED, due_at=at, error=note)
+        turn = await self._driver.apply(owed.turn.id, event, update)
+        if turn is not None and turn.steps.get(owed.kind) is StepState.DEAD:
+            log.error("step_dead", **_log_keys(owed), error=STILL_THERE)
+            return
         log.info("step_delivered", **_log_keys(owed), status=outcome.status if outcome else None, gone=gone, note=note)
 
     async def _failed(self, owed: OwedStep, outcome: CallOutcome) -> None:

@@ -21,7 +21,7 @@ from sidecar.errors import JournalUnavailableError
 from sidecar.turn.effects import AbortDownstream, CloseUpstream, DrainUpstream, Effect, Owe
 from sidecar.turn.events import CancelRequested, DownstreamGone
 from sidecar.turn.machine import step
-from sidecar.turn.state import Cause
+from sidecar.turn.state import Cause, StepState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from sidecar.turn.state import Turn
 
 RESUBMIT_S: Final = 0.5
+OVER: Final = frozenset({StepState.DELIVERED, StepState.DEAD})
+STILL_THERE: Final = "the upstream still has it, however often it was rolled back"
 
 log = structlog.get_logger()
 
@@ -222,7 +224,19 @@ def change_of(turn: Turn, owed: Iterable[Effect], update: StepUpdate | None = No
     """Put together what a step of the machine has to make durable."""
     owes = _owed(owed)
     waits_s = {owe.kind: owe.after_s for owe in owes if owe.after_s}
-    return Change(turn=turn, owed=tuple(owe.kind for owe in owes), after_s=waits_s, update=update, at=at)
+    kinds = tuple(owe.kind for owe in owes)
+    return Change(turn=turn, owed=kinds, after_s=waits_s, update=update and _as_taken(turn, update), at=at)
+
+
+def _as_taken(turn: Turn, update: StepUpdate) -> StepUpdate:
+    """Give the update as the machine took it: it alone says how a step ended.
+
+    A look that finds a conversation once too often is dead (law 7), though the call was made.
+    """
+    state = turn.steps.get(update.kind)
+    if state not in OVER or state is update.state:
+        return update
+    return replace(update, state=state, error=STILL_THERE if state is StepState.DEAD else None)
 
 
 def _owed(effects: Iterable[Effect]) -> tuple[Owe, ...]:

@@ -159,13 +159,11 @@ def _take_result(turn: Turn, result: StepDelivered) -> Turn:
 def _look(turn: Turn, *, gone: bool) -> Turn:
     """Gone means seen gone (law 7): look as often as planned; what came back is rolled back again."""
     if gone:
-        seen = replace(turn, looks=turn.looks + 1)
-        enough = seen.looks >= len(turn.plan.looks_after_s)
-        return _with_step(seen, StepKind.VERIFY, StepState.DELIVERED) if enough else _without(seen, StepKind.VERIFY)
+        return _with_step(replace(turn, looks=turn.looks + 1), StepKind.VERIFY, StepState.DELIVERED)
     if turn.rollbacks >= turn.plan.rollbacks_max:
-        return _with_step(turn, StepKind.VERIFY, StepState.DEAD)
+        return _with_step(replace(turn, looks=0), StepKind.VERIFY, StepState.DEAD)
     again = replace(turn, looks=0, rollbacks=turn.rollbacks + 1)
-    return _without(again, StepKind.ROLLBACK, StepKind.VERIFY)
+    return _without(_with_step(again, StepKind.VERIFY, StepState.DELIVERED), StepKind.ROLLBACK)
 
 
 def _with_step(turn: Turn, kind: StepKind, state: StepState) -> Turn:
@@ -202,7 +200,13 @@ def _without(turn: Turn, *kinds: StepKind) -> Turn:
 
 
 def _missing(turn: Turn) -> tuple[StepKind, ...]:
-    return tuple(kind for kind in wanted(turn) if kind not in turn.steps)
+    return tuple(kind for kind in wanted(turn) if kind not in turn.steps or _unsure(turn, kind))
+
+
+def _unsure(turn: Turn, kind: StepKind) -> bool:
+    """Say whether a look was made and more are planned; `looks` tells it, so that a reload from the journal does not."""
+    looked = kind is StepKind.VERIFY and turn.steps[kind] is StepState.DELIVERED
+    return looked and turn.looks < len(turn.plan.looks_after_s)
 
 
 def _untold(turn: Turn) -> bool:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from tests.fakes.sockets import SMALL_BUFFER_BYTES, RawSocket
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 CHAT: Final = "/api/ai-coach/chat"
 CANCEL: Final = "/api/ai-coach/cancel"
@@ -33,19 +36,24 @@ class Downstream(RawSocket):
         """Send a GET."""
         await self.send(request_bytes("GET", target, *lines))
 
-    async def chat(self, *lines: str, target: str = CHAT, body: bytes | None = None, **asked: object) -> None:
-        """Send a chat request: `asked` goes into its JSON, `lines` into its head."""
-        document = {"messages": [{"role": "user", "content": "Hello"}], "stream": True, **asked}
-        content = json.dumps(document).encode() if body is None else body
+    async def chat(self, *lines: str, target: str = CHAT, names: str | None = None, body: bytes | None = None) -> None:
+        """Send a chat request that names a conversation or none; `lines` go into its head."""
+        content = chat_body(names) if body is None else body
         lines = (
             lines if any(line.startswith("Authorization") for line in lines) else (f"Authorization: {ALICE}", *lines)
         )
         await self.send(request_bytes("POST", target, "Content-Type: application/json", *lines, body=content))
 
-    async def cancel(self, *lines: str, who: str = ALICE, body: bytes | None = None, **ids: object) -> None:
-        """Send a request to cancel."""
-        content = json.dumps(ids).encode() if body is None else body
-        await self.send(request_bytes("POST", CANCEL, f"Authorization: {who}", *lines, body=content))
+    async def cancel(self, ids: Mapping[str, object] | bytes, *lines: str, who: str = ALICE) -> None:
+        """Send a request to cancel, with these ids or this body."""
+        body = ids if isinstance(ids, bytes) else json.dumps(ids).encode()
+        await self.send(request_bytes("POST", CANCEL, f"Authorization: {who}", *lines, body=body))
+
+
+def chat_body(names: str | None = None) -> bytes:
+    """Give the body of a chat request that names a conversation or none."""
+    named = {} if names is None else {"conversationId": names}
+    return json.dumps({"messages": [{"role": "user", "content": "Hello"}], "stream": True, **named}).encode()
 
 
 def request_bytes(method: str, target: str, *lines: str, body: bytes | None = None) -> bytes:

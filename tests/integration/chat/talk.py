@@ -5,7 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from tests.fakes.downstream import ALICE
+
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from tests.fakes.downstream import Downstream
     from tests.fakes.http import Message
     from tests.fakes.scene import Scene
@@ -41,20 +45,31 @@ class Talk:
         return await self.running.turn_in(state)
 
 
-async def begin(running: Scene, *lines: str, request_id: str = "r1", small_buffer: bool = False, **asked: object) -> Talk:
-    """Have a client ask, and the upstream take the question."""
+async def begin(
+    running: Scene, *lines: str, request_id: str = "r1", names: str | None = None, small_buffer: bool = False
+) -> Talk:
+    """Have a client ask in the conversation that it names, or in a new one, and the upstream take the question."""
     client = await running.client(small_buffer=small_buffer)
-    await client.chat(f"X-Request-Id: {request_id}", *lines, **asked)
+    await client.chat(f"X-Request-Id: {request_id}", *lines, names=names)
     peer, request = await running.upstream.request()
     return Talk(running, client, peer, request)
 
 
-async def begin_answer(running: Scene, conversation_id: str = "c1", **asked: object) -> Talk:
-    """The same, up to the answer's first words; the answer's head tells the conversation's id."""
-    talk = await begin(running, **asked)
-    await talk.answer(PLAIN, f"X-Conversation-Id: {conversation_id}")
+async def begin_answer(running: Scene, *, request_id: str = "r1", names: str | None = None) -> Talk:
+    """Have the answer begin, too: its head tells that the conversation is c1, and a few words come."""
+    talk = await begin(running, request_id=request_id, names=names)
+    await talk.answer(PLAIN, "X-Conversation-Id: c1")
     await talk.say(b"Once upon ")
     return talk
+
+
+async def cancel(running: Scene, ids: Mapping[str, object], *, who: str = ALICE) -> tuple[int, bytes]:
+    """Ask for a cancel on a connection of its own; give status and body of the answer."""
+    client = await running.client()
+    await client.cancel(ids, who=who)
+    answer = await client.answer()
+    assert answer.get("Content-Type") == b"application/json; charset=utf-8"
+    return answer.status, answer.body
 
 
 def head(*lines: str, status: str = "200 OK") -> bytes:

@@ -54,7 +54,7 @@ async def test_mid_answer(running: Scene, leave: Callable[[Downstream], None], c
 
 @LEAVING
 async def test_while_the_upstream_is_silent(running: Scene, leave: Callable[[Downstream], None], cause: str) -> None:
-    talk = await begin(running, conversationId="c1")
+    talk = await begin(running, names="c1")
     leave(talk.client)
     await undone(talk, cause, CANCEL)
 
@@ -64,14 +64,14 @@ async def test_a_client_that_chooses_the_id_of_a_new_conversation(
     tmp_path: Path, leave: Callable[[Downstream], None], cause: str
 ) -> None:
     async with scene(tmp_path, chat={"begins": "always"}) as running:
-        talk = await begin(running, conversationId="c1")
+        talk = await begin(running, names="c1")
         leave(talk.client)
         await undone(talk, cause, CANCEL, ROLLBACK)
 
 
 @LEAVING
 async def test_in_an_existing_conversation(running: Scene, leave: Callable[[Downstream], None], cause: str) -> None:
-    talk = await begin_answer(running, conversationId="c1")
+    talk = await begin_answer(running, names="c1")
     leave(talk.client)
     await undone(talk, cause, CANCEL)
 
@@ -126,7 +126,7 @@ async def test_already_gone_counts_as_done(running: Scene) -> None:
 
 async def test_another_turn_that_was_confirmed_saves_the_conversation(running: Scene) -> None:
     abandoned = await begin_answer(running)
-    kept = await begin(running, request_id="r2", conversationId="c1")
+    kept = await begin(running, request_id="r2", names="c1")
     await kept.peer.send(head(PLAIN, "Content-Length: 2"), b"hi")
     assert (await kept.client.answer()).body == b"hi"
     await eventually(lambda: [turn["state"] for turn in running.turns()] == ["open", "completed"])
@@ -137,7 +137,7 @@ async def test_another_turn_that_was_confirmed_saves_the_conversation(running: S
 
 async def test_another_turn_that_is_under_way_is_waited_for(running: Scene) -> None:
     abandoned = await begin_answer(running)
-    other = await begin(running, request_id="r2", conversationId="c1")
+    other = await begin(running, request_id="r2", names="c1")
     abandoned.client.close()
     await eventually(lambda: running.admin.lines == [CANCEL])
     await other.peer.send(head(PLAIN, "Content-Length: 2"), b"hi")

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.fakes.downstream import CANCEL as CANCEL_PATH
 from tests.fakes.downstream import CHAT, request_bytes
 from tests.fakes.waiting import AT_ONCE_S, eventually
-from tests.integration.chat.talk import CHUNKED, END, PLAIN, begin, begin_answer, chunk, head
+from tests.integration.chat.talk import CHUNKED, END, PLAIN, begin, begin_answer, cancel, chunk, head
 
 if TYPE_CHECKING:
     from tests.fakes.http import Message
@@ -20,15 +20,6 @@ CANCEL = "POST /admin/requests/r1/cancel"
 ROLLBACK = "DELETE /admin/conversations/c1"
 CANCELLED = b'{"status": "cancelled"}'
 LIMIT = 65_536
-
-
-async def cancel(running: Scene, *lines: str, who: str = "Bearer alice", **ids: Any) -> tuple[int, bytes]:
-    """Ask for a cancel on a connection of its own; give status and body of the answer."""
-    client = await running.client()
-    await client.cancel(*lines, who=who, **ids)
-    answer = await client.answer()
-    assert answer.get("Content-Type") == b"application/json; charset=utf-8"
-    return answer.status, answer.body
 
 
 @pytest.mark.parametrize(
@@ -42,9 +33,9 @@ async def cancel(running: Scene, *lines: str, who: str = "Bearer alice", **ids: 
         {"requestId": "r1", "conversationId": None, "extra": [1]},
     ],
 )
-async def test_a_turn_under_way(running: Scene, ids: dict[str, Any]) -> None:
+async def test_a_turn_under_way(running: Scene, ids: dict[str, object]) -> None:
     talk = await begin_answer(running)
-    assert await cancel(running, **ids) == (200, CANCELLED)
+    assert await cancel(running, ids) == (200, CANCELLED)
     assert await talk.client.gone(AT_ONCE_S) == b""
     await talk.peer.gone(AT_ONCE_S)
     turn = await talk.settle("cancelled")
@@ -56,8 +47,8 @@ async def test_a_turn_under_way(running: Scene, ids: dict[str, Any]) -> None:
 
 
 async def test_before_the_first_byte(running: Scene) -> None:
-    talk = await begin(running, conversationId="c1")
-    assert await cancel(running, requestId="r1") == (200, CANCELLED)
+    talk = await begin(running, names="c1")
+    assert await cancel(running, {"requestId": "r1"}) == (200, CANCELLED)
     assert await talk.client.gone(AT_ONCE_S) == b""
     await talk.peer.gone(AT_ONCE_S)
     await talk.settle("cancelled")
@@ -69,7 +60,7 @@ async def test_an_answer_until_close_is_not_ended_cleanly(running: Scene) -> Non
     await talk.peer.send(head(PLAIN, "X-Conversation-Id: c1"), b"hello")
     await talk.client.head()
     assert await talk.client.exactly(5) == b"hello"
-    assert (await cancel(running, requestId="r1"))[0] == 200
+    assert (await cancel(running, {"requestId": "r1"}))[0] == 200
     with pytest.raises(ConnectionResetError):
         await talk.client.rest()
 
@@ -82,7 +73,7 @@ async def test_chunks_unpacked_for_http_1_0_are_not_ended_cleanly(running: Scene
     await peer.send(head(PLAIN, CHUNKED, "X-Conversation-Id: c1"), chunk(b"hello"))
     await client.head()
     assert await client.exactly(5) == b"hello"
-    assert (await cancel(running, requestId="r1"))[0] == 200
+    assert (await cancel(running, {"requestId": "r1"}))[0] == 200
     with pytest.raises(ConnectionResetError):
         await client.rest()
 
@@ -90,17 +81,17 @@ async def test_chunks_unpacked_for_http_1_0_are_not_ended_cleanly(running: Scene
 async def test_twice_at_once_and_once_more(running: Scene) -> None:
     await begin_answer(running)
     first, second = await running.client(), await running.client()
-    await first.cancel(requestId="r1")
-    await second.cancel(conversationId="c1")
+    await first.cancel({"requestId": "r1"})
+    await second.cancel({"conversationId": "c1"})
     assert [(await client.answer()).body for client in (first, second)] == [CANCELLED, CANCELLED]
     await running.turn_in("cancelled")
-    assert await cancel(running, requestId="r1") == (200, CANCELLED)
+    assert await cancel(running, {"requestId": "r1"}) == (200, CANCELLED)
     assert running.admin.lines == [CANCEL, ROLLBACK]
 
 
 async def test_two_turns_of_a_conversation(running: Scene) -> None:
-    talks = [await begin(running, request_id=f"r{number}", conversationId="c1") for number in (1, 2)]
-    assert await cancel(running, conversationId="c1") == (200, CANCELLED)
+    talks = [await begin(running, request_id=f"r{number}", names="c1") for number in (1, 2)]
+    assert await cancel(running, {"conversationId": "c1"}) == (200, CANCELLED)
     for talk in talks:
         assert await talk.client.gone(AT_ONCE_S) == b""
     await eventually(lambda: [turn["state"] for turn in running.turns()] == ["cancelled", "cancelled"])
@@ -108,8 +99,8 @@ async def test_two_turns_of_a_conversation(running: Scene) -> None:
 
 
 async def test_only_the_turn_that_is_meant(running: Scene) -> None:
-    talks = [await begin(running, request_id=f"r{number}", conversationId="c1") for number in (1, 2)]
-    assert await cancel(running, requestId="r2") == (200, CANCELLED)
+    talks = [await begin(running, request_id=f"r{number}", names="c1") for number in (1, 2)]
+    assert await cancel(running, {"requestId": "r2"}) == (200, CANCELLED)
     assert await talks[1].client.gone(AT_ONCE_S) == b""
     assert talks[0].client.nothing_came()
     await talks[0].peer.send(head(PLAIN, "Content-Length: 2"), b"hi")
@@ -119,7 +110,7 @@ async def test_only_the_turn_that_is_meant(running: Scene) -> None:
 async def test_the_asking_connection_goes_on(running: Scene) -> None:
     await begin_answer(running)
     client = await running.client()
-    await client.cancel(requestId="r1")
+    await client.cancel({"requestId": "r1"})
     assert (await client.answer()).body == CANCELLED
     await client.chat("X-Request-Id: r2")
     peer, _ = await running.upstream.request()
@@ -132,7 +123,7 @@ async def test_an_answer_that_is_not_read_to_its_end_yet(running: Scene) -> None
     body = b"x" * 60_000
     await talk.peer.send(head(PLAIN, "X-Conversation-Id: c1", f"Content-Length: {len(body)}"), body)
     await running.turn_in("answered")
-    assert await cancel(running, requestId="r1") == (200, CANCELLED)
+    assert await cancel(running, {"requestId": "r1"}) == (200, CANCELLED)
     with pytest.raises(ConnectionError):
         await talk.client.answer()
     await talk.settle("cancelled")
@@ -141,7 +132,7 @@ async def test_an_answer_that_is_not_read_to_its_end_yet(running: Scene) -> None
 
 async def ask_badly(running: Scene, body: bytes, *lines: str) -> Message:
     client = await running.client()
-    await client.cancel(*lines, body=body)
+    await client.cancel(body, *lines)
     answer = await client.answer()
     assert running.upstream.nobody_came()
     return answer

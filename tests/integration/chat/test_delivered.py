@@ -55,9 +55,7 @@ async def test_a_chunked_answer_that_is_read_to_its_end(running: Scene, do: Call
 
 @AFTERWARDS
 @pytest.mark.parametrize("pieces", [[b"hello"], [b"he", b"llo"]])
-async def test_an_answer_of_known_length(
-    running: Scene, pieces: list[bytes], do: Callable[[Downstream], None]
-) -> None:
+async def test_an_answer_of_known_length(running: Scene, pieces: list[bytes], do: Callable[[Downstream], None]) -> None:
     talk = await begin(running)
     await talk.peer.send(head(PLAIN, "Content-Length: 5"), *pieces)
     assert (await talk.client.answer()).body == b"hello"
@@ -216,7 +214,7 @@ async def test_a_delivered_new_conversation_is_confirmed_once(tmp_path: Path) ->
 
 async def test_an_existing_conversation_needs_no_confirming(tmp_path: Path) -> None:
     async with scene(tmp_path, admin=CONFIRM) as running:
-        talk = await begin_answer(running, conversationId="c1")
+        talk = await begin_answer(running, names="c1")
         await talk.peer.send(END)
         await talk.client.chunk()
         await talk.settle("completed")

@@ -79,7 +79,7 @@ async def test_an_explicit_cancel_waits_for_the_id_too(running: Scene) -> None:
     talk = await begin(running)
     await talk.answer(PLAIN)
     other = await running.client()
-    await other.cancel(requestId="r1")
+    await other.cancel({"requestId": "r1"})
     assert (await other.answer()).body == b'{"status": "cancelled"}'
     assert await talk.client.gone() == b""
     assert talk.peer.nothing_came()

@@ -86,7 +86,7 @@ async def test_a_cancel_while_the_end_waits_keeps_it_back(running: Scene) -> Non
     async with running.journal_locked():
         await talk.peer.send(END)
         await loop_turns(200)
-        await other.cancel(requestId="r1")
+        await other.cancel({"requestId": "r1"})
         assert await talk.client.gone() == b""
     assert (await other.answer()).body == b'{"status": "cancelled"}'
     await talk.settle("cancelled")

@@ -87,7 +87,7 @@ async def test_the_conversation_id_is_returned_as_the_upstream_tells_it(running:
 
 
 async def test_the_conversation_id_is_returned_as_the_request_names_it(running: Scene) -> None:
-    talk = await begin(running, conversationId="c9")
+    talk = await begin(running, names="c9")
     assert (await talk.answer(PLAIN)).values("X-Conversation-Id") == [b"c9"]
 
 
@@ -160,7 +160,8 @@ async def test_the_trace_context_is_kept(running: Scene) -> None:
 async def test_no_secret_is_kept_or_logged(running: Scene) -> None:
     secret, words = "Bearer s3cr3t-token", "my darkest thoughts"
     client = await running.client()
-    await client.chat(f"Authorization: {secret}", "X-Request-Id: r1", target=f"{CHAT}?key={secret[-5:]}", note=words)
+    body = json.dumps({"messages": [words]}).encode()
+    await client.chat(f"Authorization: {secret}", "X-Request-Id: r1", target=f"{CHAT}?key={secret[-5:]}", body=body)
     peer, _ = await running.upstream.request()
     await peer.send(head(PLAIN, "Content-Length: 2"), b"hi")
     await client.answer()
@@ -193,7 +194,7 @@ async def test_what_begins_a_conversation(
     async with scene(tmp_path, chat=settings, admin=verify) as running:
         running.admin.answers["GET /admin/conversations/unknown"] = 404
         running.admin.answers["GET /admin/conversations/odd"] = 500
-        await begin(running, *lines, **({"conversationId": names} if names else {}))
+        await begin(running, *lines, names=names)
         assert bool(running.turns()[0]["begins"]) is begins
 
 

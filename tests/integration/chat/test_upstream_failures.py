@@ -70,7 +70,7 @@ async def test_a_refused_connection_is_a_502_and_owes_nothing(running: Scene) ->
 
 async def test_silence_before_the_head_is_a_504_and_a_cancel(tmp_path: Path) -> None:
     async with scene(tmp_path, upstream={"response_timeout_s": 0.05}) as running:
-        talk = await begin(running, conversationId="c1")
+        talk = await begin(running, names="c1")
         assert (await talk.client.answer()).status == 504
         turn = await talk.settle("cancelled")
         assert turn["cause"] == "upstream_failed"
@@ -80,7 +80,7 @@ async def test_silence_before_the_head_is_a_504_and_a_cancel(tmp_path: Path) -> 
 
 @pytest.mark.parametrize("leave", [fin, reset])
 async def test_an_upstream_that_closes_before_answering(running: Scene, leave: Callable[[RawSocket], None]) -> None:
-    talk = await begin(running, conversationId="c1")
+    talk = await begin(running, names="c1")
     leave(talk.peer)
     answer = await talk.client.answer()
     assert (answer.status, answer.get("X-Request-Id")) == (502, b"r1")
@@ -136,7 +136,7 @@ async def test_a_journal_that_takes_nothing_is_a_503(running: Scene, monkeypatch
 
 
 async def test_the_next_turn_comes_on_the_same_connection(running: Scene) -> None:
-    talk = await begin(running, conversationId="c1")
+    talk = await begin(running, names="c1")
     talk.peer.close()
     assert (await talk.client.answer()).status == 502
     await talk.client.chat("X-Request-Id: r2")

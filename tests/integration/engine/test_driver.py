@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from sidecar.engine.ports import StepUpdate
 from sidecar.errors import JournalUnavailableError
 from sidecar.turn.events import (
     AnswerEnded,
@@ -189,13 +190,39 @@ async def test_apply_to_an_unknown_turn_is_harmless(engine: Engine) -> None:
 
 async def test_a_stored_turn_has_one_hand_at_a_time(engine: Engine) -> None:
     """Several that load the same turn at once would overwrite what the others made of it."""
-    live = await engine.open("t1", conversation_id="c1")
-    turn = await engine.deliver(live)
-    assert turn.state is State.COMPLETED
-    seen = await asyncio.gather(*(engine.driver.apply("t1", STOP) for _ in range(8)))
-    assert {turn.state for turn in seen if turn} == {State.CANCELLING}
-    assert await engine.outbox() == {("t1", ROLLBACK): "pending"}
+    await engine.abandon(await engine.open("t1", conversation_id="c1"))
+    await asyncio.gather(
+        *(
+            engine.driver.apply(
+                "t1",
+                StepDelivered(at=1002.0, kind=kind, captured={f"{kind}_told": "x"}),
+                StepUpdate(turn_id="t1", kind=kind, state=StepState.DELIVERED, attempts=1, due_at=1002.0),
+            )
+            for kind in (CANCEL, ROLLBACK)
+        )
+    )
+    turn = await engine.stored("t1")
+    assert turn.state is State.CANCELLED
+    assert {"cancel_told", "rollback_told"} <= turn.captured.keys()
     assert engine.driver._locks._locks == {}
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_a_released_turn_stays_live_until_all_of_it_is_durable(engine: Engine) -> None:
+    live = await engine.open("t1")
+    await asyncio.to_thread(
+        on_disk, engine.path, "CREATE TRIGGER no BEFORE INSERT ON outbox BEGIN SELECT RAISE(ABORT, 'no'); END"
+    )
+    told = engine.driver.feed(live, TOLD)
+    gone = engine.driver.feed(live, GONE)
+    engine.driver.release(live)
+    await told
+    await loop_turns()
+    assert tuple(engine.driver.live) == (live,)
+    await asyncio.to_thread(on_disk, engine.path, "DROP TRIGGER no")
+    await gone
+    await engine.driver.wait_until_empty()
+    assert engine.driver.live == ()
 
 
 async def test_an_event_fed_from_within_an_effect_is_taken_in_after_it(engine: Engine) -> None:

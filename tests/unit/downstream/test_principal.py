@@ -50,6 +50,8 @@ def test_splits_that_look_alike_when_joined() -> None:
         [(b"authorization", b"a"), (b"x-tenant", b"b")],
         [(b"authorization", b"b"), (b"x-tenant", b"a")],
         [(b"authorization", b"a, b")],
+        [(b"authorization", b"ax-tenantb")],
+        [(b"authorization", b"aauthorizationb")],
         [(b"authorization", b"a\x00\x00\x00\x08x-tenant\x00\x00\x00\x01b")],
     ]
     assert len({PRINCIPALS.of(fields, IDENTITY) for fields in spellings}) == len(spellings)
