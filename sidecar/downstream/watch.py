@@ -61,8 +61,12 @@ class DisconnectWatch:
     def _ready(self) -> None:
         for number, events in self._epoll.poll(0, EVENTS_MAX):
             watched = self._watched.get(number)
-            if watched is not None:
+            if watched is None:
+                continue
+            try:
                 self._tell(*watched, events)
+            except Exception as error:  # a bug in what follows from one departure must not lose the others
+                log.exception("departure_failed", error=repr(error))
 
     def _tell(self, sock: socket.socket, left: Callable[[Cause], None], events: int) -> None:
         if events & select.EPOLLERR:

@@ -37,6 +37,12 @@ PLAN: Final = Plan(
 CONFIRM_PLAN: Final = Plan(needs={**PLAN.needs, StepKind.CONFIRM: frozenset({"conversation_id"})})
 TASK_PLAN: Final = Plan(needs={**PLAN.needs, StepKind.CANCEL: frozenset({"task_id"})})
 TELLING_PLAN: Final = Plan(needs=PLAN.needs, cancel_tells=True)
+VERIFY_PLAN: Final = Plan(
+    needs={**PLAN.needs, StepKind.VERIFY: frozenset({"conversation_id"})},
+    looks_after_s=(0.0, 2.0, 10.0),
+    rollbacks_max=2,
+)
+MESSAGE_PLAN: Final = Plan(needs={**PLAN.needs, StepKind.ROLLBACK_TURN: frozenset({"conversation_id", "message_id"})})
 
 
 def opened(*, begins: bool = True, plan: Plan = PLAN, **captured: str) -> Turn:
