@@ -204,7 +204,7 @@ def _missing(turn: Turn) -> tuple[StepKind, ...]:
 
 
 def _unsure(turn: Turn, kind: StepKind) -> bool:
-    """Say whether a look was made and more are planned. Told by what the journal keeps, so that a reload knows it too."""
+    """Say whether a look was made and more are planned - by what the journal keeps, so that a reload knows it too."""
     looked = kind is StepKind.VERIFY and turn.steps[kind] is StepState.DELIVERED
     return looked and turn.looks < len(turn.plan.looks_after_s)
 

@@ -8,13 +8,16 @@ import signal
 import socket
 import sqlite3
 import sys
+from collections.abc import Mapping
 from contextlib import closing
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from tests.fakes.waiting import eventually
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+Tables: TypeAlias = Mapping[str, object]
 
 START_S: Final = 20.0
 SETTLED: Final = frozenset({"completed", "cancelled", "refused", "unresolved"})
@@ -56,22 +59,35 @@ format = "json"
 class SidecarProcess:
     """The process, its configuration, its log (JSON lines) and its journal, all in one folder."""
 
-    def __init__(self, folder: Path, upstream: str, *, grace_s: float = 5, admin_timeout_s: float = 5) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        upstream: str,
+        *,
+        grace_s: float = 5,
+        admin_timeout_s: float = 5,
+        tables: Tables | None = None,
+        host: str = "127.0.0.1",
+        journal: Path | None = None,
+    ) -> None:
+        """`tables` are laid over the settings' defaults, in place of CONFIG; `journal` defaults to one in the folder."""
         self.port = _free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
-        self.journal = folder / "sidecar.db"
+        self.url = f"http://{host}:{self.port}"
+        self.journal = journal or folder / "sidecar.db"
         self.config = folder / "sidecar.toml"
         self._log = folder / "sidecar.log"
         self._process: asyncio.subprocess.Process | None = None
-        self.config.write_text(
-            CONFIG.format(
+        if tables is None:
+            text = CONFIG.format(
                 port=self.port,
                 upstream=upstream,
                 journal=self.journal,
                 grace_s=grace_s,
                 admin_timeout_s=admin_timeout_s,
             )
-        )
+        else:
+            text = toml_text(self._over_places(tables, upstream, host))
+        self.config.write_text(text)
 
     async def start(self) -> None:
         """Start, and wait until it listens."""
@@ -103,6 +119,10 @@ class SidecarProcess:
         lines = [line for line in self._log.read_text().splitlines() if line.startswith("{") and line.endswith("}")]
         return [entry for entry in map(json.loads, lines) if entry.get("event") == event]
 
+    def log_lines(self) -> list[dict[str, Any]]:
+        """Give every line of the log; each has to be one of ours."""
+        return [json.loads(line) for line in self._log.read_text().splitlines()]
+
     def log_text(self) -> str:
         """Give the whole log."""
         return self._log.read_text()
@@ -116,6 +136,28 @@ class SidecarProcess:
         """Wait until every turn is settled; give their states by request id."""
         return await eventually(lambda: turns if set((turns := self.turns()).values()) <= SETTLED else None, timeout_s)
 
+    @property
+    def pid(self) -> int:
+        """The running process's id."""
+        assert self._process is not None
+        return self._process.pid
+
+    @property
+    def running(self) -> bool:
+        """Whether the process runs."""
+        return not self._ended()
+
+    def _over_places(self, tables: Tables, upstream: str, host: str) -> Tables:
+        places: dict[str, dict[str, object]] = {
+            "listen": {"address": f"{host}:{self.port}"},
+            "upstream": {"url": upstream},
+            "journal": {"path": str(self.journal)},
+            "console": {"address": "off"},
+            "log": {"format": "json"},
+        }
+        given = {name: tables[name] for name in tables if name not in places}
+        return {**{name: {**place, **_table(tables.get(name, {}))} for name, place in places.items()}, **given}
+
     def _ended(self) -> bool:
         return self._process is None or self._process.returncode is not None
 
@@ -123,6 +165,24 @@ class SidecarProcess:
         assert self._process is not None
         self._process.send_signal(number)
         return await self._process.wait()
+
+
+def toml_text(tables: Tables) -> str:
+    """Write TOML, each top-level key as one line."""
+    return "".join(f"{name} = {_toml(value)}\n" for name, value in tables.items())
+
+
+def _toml(value: object) -> str:
+    if isinstance(value, Mapping):
+        return "{ " + ", ".join(f"{json.dumps(name)} = {_toml(inner)}" for name, inner in value.items()) + " }"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(_toml, value)) + "]"
+    return json.dumps(value)
+
+
+def _table(value: object) -> Mapping[str, object]:
+    assert isinstance(value, Mapping)
+    return value
 
 
 def _free_port() -> int:

@@ -27,7 +27,6 @@ from tests.unit.turn.playbook import (
     CONFIRM_PLAN,
     MESSAGE_PLAN,
     PLAN,
-    TELLING_PLAN,
     VERIFY_PLAN,
     Playbook,
     after,
@@ -239,11 +238,3 @@ def test_an_unseen_end_changes_nothing_any_more(events: tuple[Event, ...]) -> No
     playbook = Playbook(turn) >> EndedUnseen(at=8) << turn.state
     assert playbook
     assert playbook.turn is turn
-
-
-# A request that never came
-
-
-def test_a_request_that_never_came_left_no_messages_either() -> None:
-    turn = after(reloaded(replace(existing(TELLING_PLAN), state=State.OPEN)), Restarted(at=3))
-    assert Playbook(turn) >> StepDelivered(at=4, kind=CANCEL, gone=True) << State.CANCELLED

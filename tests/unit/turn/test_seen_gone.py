@@ -1,4 +1,4 @@
-"""Law 7: gone means seen gone. A rollback is looked after, at every planned time; what came back is rolled back again."""
+"""Law 7: gone means seen gone. It is looked for at every planned time, and what came back is rolled back again."""
 
 from __future__ import annotations
 
@@ -42,10 +42,10 @@ def test_a_turn_is_cancelled_only_when_it_was_seen_gone_at_every_look() -> None:
         << Owe(VERIFY)
         << State.CANCELLING
         >> SEEN_GONE
-        << Owe(VERIFY, after_s=2)
+        << Owe(VERIFY, after_s=2.0)
         << State.CANCELLING
         >> SEEN_GONE
-        << Owe(VERIFY, after_s=8)
+        << Owe(VERIFY, after_s=8.0)
         << State.CANCELLING
         >> replace(SEEN_GONE, at=16)
         << State.CANCELLED
@@ -80,7 +80,7 @@ def test_what_came_back_is_rolled_back_again_and_looked_for_from_the_start() -> 
         << Owe(VERIFY)
         << State.CANCELLING
         >> SEEN_GONE
-        << Owe(VERIFY, after_s=2)
+        << Owe(VERIFY, after_s=2.0)
         << State.CANCELLING
     )
     assert playbook
@@ -120,10 +120,10 @@ def test_a_look_that_could_not_be_made_is_taken_up_where_it_was() -> None:
         >> StepDied(at=8, kind=VERIFY)
         << State.UNRESOLVED
         >> StepRevived(at=9, kind=VERIFY)
-        << Owe(VERIFY, after_s=2)
+        << Owe(VERIFY, after_s=2.0)
         << State.CANCELLING
         >> SEEN_GONE
-        << Owe(VERIFY, after_s=8)
+        << Owe(VERIFY, after_s=8.0)
         << State.CANCELLING
         >> SEEN_GONE
         << State.CANCELLED

@@ -1,0 +1,146 @@
+"""A loop whose time is virtual, and processes that can be killed between any two of its steps.
+
+Nothing is ever waited for: when nothing is ready, time jumps to the next timer. What runs in a process's context dies
+with the process: its handles are dropped, no `except` or `finally` of its tasks runs any more, as after a kill -9.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from contextvars import Context, ContextVar, copy_context
+from typing import TYPE_CHECKING, Any, Final, TypeVar, TypeVarTuple, Unpack
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Sequence
+
+Args = TypeVarTuple("Args")
+Result = TypeVar("Result")
+Item = TypeVar("Item")
+
+_PROCESS: Final[ContextVar[Process | None]] = ContextVar("process", default=None)
+
+
+class StandstillError(Exception):
+    """Nothing is ready and no timer is set: whoever still waits would wait for ever."""
+
+
+class Dice:
+    """All that a schedule leaves to chance, drawn from its seed."""
+
+    def __init__(self, seed: int) -> None:
+        source = random.Random(seed)  # noqa: S311  (a schedule has to come out the same again)
+        self.random: Final = source.random
+        self.choose: Final = source.choice
+
+    def chance(self, likelihood: float) -> bool:
+        """Say yes that often."""
+        return self.random() < likelihood
+
+    def between(self, least: float, most: float) -> float:
+        """Give a number from that range."""
+        return least + (most - least) * self.random()
+
+    def number(self, least: int, most: int) -> int:
+        """Give a whole number from that range, both ends included."""
+        return least + int((most - least + 1) * self.random())
+
+    def mostly(self, usual: Item, *others: Item, likelihood: float = 0.7) -> Item:
+        """Give the usual that often, else one of the others."""
+        return usual if self.random() < likelihood else self.choose(others)
+
+
+class VirtualLoop(asyncio.BaseEventLoop):
+    """An event loop without sockets; it is its own selector."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._now = 0.0
+        self._selector = self
+        self._outside = copy_context()
+        self._buried: list[asyncio.Task[Any]] = []
+
+    def time(self) -> float:
+        """Give the virtual time, in seconds."""
+        return self._now
+
+    def select(self, timeout: float | None) -> Sequence[object]:
+        """Let the time pass until the next timer."""
+        if timeout is None:
+            raise StandstillError
+        self._now += timeout
+        return ()
+
+    def _process_events(self, event_list: Sequence[object]) -> None:
+        """Do nothing: no event comes from outside."""
+
+    def call_soon(
+        self, callback: Callable[[Unpack[Args]], object], *args: Unpack[Args], context: Context | None = None
+    ) -> asyncio.Handle:
+        """Call back next; never, where the process of the context is dead."""
+        handle = super().call_soon(callback, *args, context=context)
+        process = _PROCESS.get() if context is None else context.get(_PROCESS)
+        if process is not None and not process.step():
+            handle.cancel()
+        return handle
+
+    def outside(self, after_s: float, callback: Callable[[Unpack[Args]], object], *args: Unpack[Args]) -> None:
+        """Call back later, whichever process may be dead by then."""
+        self.call_later(after_s, callback, *args, context=self._outside)
+
+    def bury(self, process: Process) -> None:
+        """Drop all that a dead process would still do."""
+        ready: Sequence[asyncio.Handle] = (*self._ready, *self._scheduled)  # type: ignore[attr-defined]
+        for handle in ready:
+            if handle._context.get(_PROCESS) is process:  # type: ignore[attr-defined]
+                handle.cancel()
+        for task in asyncio.all_tasks(self):
+            if task.get_context().get(_PROCESS) is process:
+                task._log_destroy_pending = False  # type: ignore[attr-defined]
+                self._buried.append(task)  # else its `finally` would run when it is collected
+
+
+class Process:
+    """Something that can be killed."""
+
+    def __init__(self, loop: VirtualLoop, on_death: Callable[[], None]) -> None:
+        self._loop = loop
+        self._on_death = on_death
+        self._context = copy_context()
+        self._context.run(_PROCESS.set, self)
+        self._steps_left: int | None = None
+        self.alive = True
+
+    def spawn(self, work: Coroutine[Any, Any, Result]) -> asyncio.Task[Result]:
+        """Run a task in the process."""
+        return self._loop.create_task(work, context=self._context.copy())
+
+    def later(self, after_s: float, callback: Callable[[Unpack[Args]], object], *args: Unpack[Args]) -> None:
+        """Call back in the process, if it then lives."""
+        if self.alive:
+            self._loop.call_later(after_s, callback, *args, context=self._context)
+
+    def tasks(self) -> list[asyncio.Task[Any]]:
+        """Give its tasks that are not done."""
+        return [task for task in asyncio.all_tasks(self._loop) if task.get_context().get(_PROCESS) is self]
+
+    def kill(self, after_steps: int) -> None:
+        """End it after that many more steps of the loop."""
+        if after_steps <= 0:
+            self._die()
+        else:
+            self._steps_left = after_steps
+
+    def step(self) -> bool:
+        """Count a step; say whether the process lives."""
+        if self._steps_left is not None:
+            self._steps_left -= 1
+            if self._steps_left == 0:
+                self._loop.outside(0, self._die)
+        return self.alive
+
+    def _die(self) -> None:
+        if self.alive:
+            self.alive = False
+            self._loop.bury(self)
+            self._on_death()
