@@ -53,5 +53,17 @@ class ForestalledError(SidecarError):
     """The turn was cancelled before its request came; it must not go upstream (law 6)."""
 
 
+class InProgressError(SidecarError):
+    """A request with the same id, of the same principal, is still under way."""
+
+
+class RollbackPendingError(SidecarError):
+    """What an earlier turn left upstream is not undone yet, and this request would get into its way."""
+
+
+class ConversationGoneError(SidecarError):
+    """The request wants to read a conversation that was cancelled (M11)."""
+
+
 class BugError(SidecarError):
     """Our own mistake: no peer and no operator can cause it."""

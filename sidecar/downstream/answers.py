@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from sidecar.downstream.headers import head_bytes
 from sidecar.errors import (
+    ConversationGoneError,
     ForestalledError,
+    InProgressError,
     JournalUnavailableError,
+    RollbackPendingError,
     UpstreamProtocolError,
     UpstreamTimeoutError,
     UpstreamUnreachableError,
@@ -20,14 +23,20 @@ if TYPE_CHECKING:
     from sidecar.downstream.headers import Field
     from sidecar.errors import SidecarError
 
+RETRY_AFTER_S: Final = 1
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An answer of our own: its status, a short code for programs, a sentence for people."""
+    """An answer of our own: its status, a short code for programs, a sentence for people.
+
+    `retry_after_s` is sent as Retry-After where the same request may well succeed later.
+    """
 
     status: HTTPStatus
     error: str
     message: str
+    retry_after_s: int | None = None
 
 
 def answer_for(error: SidecarError) -> Answer:
@@ -35,6 +44,13 @@ def answer_for(error: SidecarError) -> Answer:
     match error:
         case ForestalledError():
             return Answer(HTTPStatus.CONFLICT, "cancelled", "This request was cancelled before it came.")
+        case InProgressError():
+            return Answer(HTTPStatus.CONFLICT, "in_progress", "A request with this id is under way.", RETRY_AFTER_S)
+        case RollbackPendingError():
+            what = "What was cancelled before is still being removed."
+            return Answer(HTTPStatus.CONFLICT, "rollback_pending", what, RETRY_AFTER_S)
+        case ConversationGoneError():
+            return Answer(HTTPStatus.NOT_FOUND, "gone", "This conversation was cancelled.")
         case JournalUnavailableError():
             return Answer(HTTPStatus.SERVICE_UNAVAILABLE, "journal_unavailable", "The request was not passed on.")
         case UpstreamTimeoutError():
@@ -53,6 +69,7 @@ def answer_bytes(answer: Answer, *, added: list[Field], close: bool, head_only: 
     fields = [
         (b"Content-Type", b"application/json"),
         (b"Content-Length", b"%d" % len(body)),
+        *([] if answer.retry_after_s is None else [(b"Retry-After", b"%d" % answer.retry_after_s)]),
         *added,
         *([(b"Connection", b"close")] if close else []),
     ]

@@ -103,14 +103,14 @@ class Connection(RequestHandler):
             if not framed:
                 reset_on_close(self.transport)
             self.transport.abort()
-            self.force_close()
+            self._let_go()
 
     def break_off(self, *, framed: bool) -> None:
         """End the connection so that downstream sees its answer cut short: by missing framing, else by a reset."""
         if self.transport is not None:
             if not framed:
                 reset_on_close(self.transport)
-            self.force_close()
+            self._let_go()
 
     def retire(self) -> None:
         """Serve no further request: close when idle, else after the exchange under way."""
@@ -168,8 +168,7 @@ class Connection(RequestHandler):
         self._cancel_stall_timer()
         self.left(Cause.CLOSED if exc is None else _cause_of(exc))
         super().connection_lost(exc)
-        if self._newest_body is not None and not self._newest_body.is_eof():
-            self._newest_body.set_exception(ConnectionResetError("downstream left"))  # aiohttp may be reading the rest
+        self._end_body()
 
     def pause_writing(self) -> None:
         """Take note: the client takes less than it is sent."""
@@ -203,6 +202,15 @@ class Connection(RequestHandler):
         response = web.Response(status=status, text=text, content_type="application/json")
         response.force_close()
         return response
+
+    def _let_go(self) -> None:
+        self.force_close()
+        self._end_body()
+
+    def _end_body(self) -> None:
+        """Tell whoever still reads a body: an exchange, or aiohttp, which reads the rest away."""
+        if self._newest_body is not None and not self._newest_body.is_eof():
+            self._newest_body.set_exception(ConnectionResetError("the connection has ended"))
 
     def _look_at_newest(self) -> None:
         """Tell whoever reads a body that it is malformed: aiohttp's parser forgets the body and would let them wait."""

@@ -281,8 +281,8 @@ class Exchange:
         if self._head is None:
             self._answer(error)
         else:
+            self._finish(keep=False)  # first: what breaks off with the connection is no failure of its own
             self._connection.break_off(framed=self._framed_answer)
-            self._finish(keep=False)
 
     def _answer(self, error: SidecarError) -> None:
         answer = answer_for(error)

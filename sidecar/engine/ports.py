@@ -114,6 +114,13 @@ class Journal(Protocol):
     ) -> Sequence[Turn]:
         """Give a principal's turns with that request id or conversation id (temp ids too), newest first."""
 
+    async def in_conversations(self, ids: Sequence[str]) -> Sequence[Turn]:
+        """Give what tells whether conversations, known by these ids (temp ids too), are gone.
+
+        That is, of each that was begun by a turn which was cancelled or is under way: the turns of all principals that
+        began it, and those that were delivered in it.
+        """
+
     async def unsettled(self, *, after: str = "", limit: int = 1000) -> Sequence[Turn]:
         """Give turns that are not settled and whose id is greater than `after`, in the order of their ids."""
 

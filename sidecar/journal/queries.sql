@@ -86,6 +86,24 @@ WHERE id IN (
 ORDER BY created_at DESC, id DESC
 LIMIT :limit;
 
+-- turns_in_conversations --
+-- What tells whether conversations are gone, of those alone that might be. :ids is a JSON array of strings.
+WITH there AS (
+  SELECT named.value AS conversation, turns.id, turns.begins, turns.state
+  FROM json_each(:ids) AS named CROSS JOIN turns ON turns.conversation_id = named.value
+  UNION ALL
+  SELECT named.value, turns.id, turns.begins, turns.state
+  FROM json_each(:ids) AS named CROSS JOIN turns ON turns.temp_id = named.value
+)
+SELECT * FROM turns_with_steps
+WHERE id IN (
+  SELECT id FROM there
+  WHERE (begins OR state IN ('confirming', 'completed'))
+    AND conversation IN (
+      SELECT conversation FROM there WHERE begins AND state NOT IN ('confirming', 'completed', 'refused')
+    )
+);
+
 -- unsettled_turns --
 -- For recovery, page by page.
 SELECT * FROM turns_with_steps

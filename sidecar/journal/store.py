@@ -6,6 +6,7 @@ reads on a second connection, which no writer holds up.
 
 from __future__ import annotations
 
+import json
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
@@ -103,6 +104,10 @@ class SqliteJournal:
         """Give a principal's turns with that request id or conversation id (temp ids too), newest first."""
         ids = {"request_id": request_id, "conversation_id": conversation_id}
         return self._turns(await self._reader.rows("find_turns", {"principal": principal, **ids, "limit": limit}))
+
+    async def in_conversations(self, ids: Sequence[str]) -> list[Turn]:
+        """Give what tells whether conversations, known by these ids (temp ids too), are gone (see the port)."""
+        return self._turns(await self._reader.rows("turns_in_conversations", {"ids": json.dumps(ids)}))
 
     async def unsettled(self, *, after: str = "", limit: int = 1000) -> list[Turn]:
         """Give turns that are not settled and whose id is greater than `after`, in the order of their ids."""

@@ -255,5 +255,5 @@ def _attend_upstream(before: Turn, after: Turn) -> tuple[Turn, tuple[Effect, ...
 
 def _settle(turn: Turn, at: float) -> Turn:
     moves = ON_OUTLOOK.get(turn.state)
-    settled = replace(turn, state=moves[outlook(turn)]) if moves else turn
-    return replace(settled, settled_at=at if settled.state in SETTLED else None)
+    state = moves[outlook(turn)] if moves else turn.state
+    return replace(turn, state=state, settled_at=at if state in SETTLED else None)

@@ -70,7 +70,7 @@ class SidecarProcess:
         host: str = "127.0.0.1",
         journal: Path | None = None,
     ) -> None:
-        """`tables` are laid over the settings' defaults, in place of CONFIG; `journal` defaults to one in the folder."""
+        """Write the configuration: CONFIG, or `tables` over the settings' defaults. The journal is in the folder."""
         self.port = _free_port()
         self.url = f"http://{host}:{self.port}"
         self.journal = journal or folder / "sidecar.db"

@@ -1,4 +1,4 @@
-"""Each way in which a client or an upstream ends a turn, against a running `sidecar run`: its cause, its calls, no more.
+"""Each way in which a client or an upstream ends a turn, against a running `sidecar run`: its cause, its calls.
 
 The client that gives no sign is in test_vanished, the sidecar's own causes are in test_own_causes, the operator's in
 test_operator_cancel.

@@ -118,6 +118,21 @@ class MemoryJournal:
 
         return self._newest((t for t in self._turns.values() if t.principal == principal and meant(t)), limit)
 
+    async def in_conversations(self, ids: Sequence[str]) -> Sequence[Turn]:
+        """Give what tells whether conversations, known by these ids (temp ids too), are gone."""
+        self._check()
+        there = {
+            name: [turn for turn in self._turns.values() if name in {turn.conversation_id, turn.temp_id}] for name in ids
+        }
+        found = {
+            turn.id: self._whole(turn)
+            for turns in there.values()
+            if any(turn.begins and turn.state not in CONFIRMED | {State.REFUSED} for turn in turns)
+            for turn in turns
+            if turn.begins or turn.state in CONFIRMED
+        }
+        return list(found.values())
+
     async def unsettled(self, *, after: str = "", limit: int = 1000) -> Sequence[Turn]:
         """Give turns that are not settled and whose id is greater than `after`, in the order of their ids."""
         self._check()

@@ -45,6 +45,7 @@ class SimulatedExchange:
     """Implements the port `LiveExchange`; receives the upstream's answer and its client's leaving."""
 
     def __init__(self, sidecar: SimulatedSidecar, visit: Visit, turn: Turn) -> None:
+        self.process = sidecar.process
         self._sidecar = sidecar
         self._world = sidecar.world
         self._visit = visit
@@ -54,7 +55,6 @@ class SimulatedExchange:
         self._over: asyncio.Future[None] = self._world.loop.create_future()
         self._decided: asyncio.Future[None] | None = None
         self._held = False
-        self._headed = False
         self._away = False
         self._running = True
         self._drain_timer: asyncio.TimerHandle | None = None
@@ -127,7 +127,6 @@ class SimulatedExchange:
             self._feed(Refused(at=self._world.wall()))
         if self._over.done():
             return
-        self._headed = True
         self._show("head", self._turn.conversation_id)
 
     def piece_received(self, told: Mapping[str, str]) -> None:
@@ -177,7 +176,7 @@ class SimulatedExchange:
         """Take note: downstream has the whole answer."""
         self._decide(Delivered(at=self._world.wall()))
 
-    def left(self, cause: Cause, *, whole: bool = False) -> None:
+    def left(self, cause: Cause, whole: bool = False) -> None:
         """Take note: downstream is gone; `whole` where it has acknowledged everything before."""
         if self._decided is not None:
             self._decide(Delivered(at=self._world.wall()) if whole else self._departure(cause))
@@ -250,7 +249,7 @@ class SimulatedExchange:
     def _fail(self, error: SidecarError) -> None:
         if not self._over.done():
             self.close_upstream()
-            self._visit.cut_off() if self._headed else self._visit.turned_away(error)
+            self._visit.cut_off()
             self._finish()
         if self._live is not None:
             at = self._world.wall()

@@ -1,0 +1,198 @@
+"""An exchange that is a turn: let in before anyone else hears of it, and undone when downstream left before its end.
+
+        request --read--> admit (journal) --> forward --> (chat: the answer) --acknowledged--> delivered
+                                              left ------------------------------------------> undone, or put up with
+
+What a leaving means, the turn and its route's policies decide; here it is only carried out.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from sidecar.downstream.exchange import Exchange
+from sidecar.downstream.handover import EndHandover
+from sidecar.downstream.headers import Field, with_fields, without
+from sidecar.downstream.newcomer import read_newcomer
+from sidecar.downstream.unseen import Unseen
+from sidecar.errors import DownstreamGoneError, ForestalledError, JournalUnavailableError
+from sidecar.turn.events import Delivered, DownstreamGone, EndedUnseen, Event, Forwarded, UpstreamLost
+from sidecar.turn.state import Cause, Policy, State
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from aiohttp import web
+
+    from sidecar.downstream.connection import Connection
+    from sidecar.downstream.edge import Edge
+    from sidecar.downstream.headers import Peer
+    from sidecar.downstream.routes import ChatMatch
+    from sidecar.engine.driver import LiveTurn
+    from sidecar.errors import SidecarError
+    from sidecar.turn.state import Turn
+
+LEAVINGS: Final = frozenset({Cause.CLOSED, Cause.RESET, Cause.VANISHED})
+"""The client's own doing; before its request is whole, they mean that the upload was cut."""
+
+
+class TurnExchange(Exchange):
+    """The life of a turn on its connections: the engine's LiveExchange. How its answer is relayed is its subclass's."""
+
+    def __init__(
+        self, edge: Edge, connection: Connection, request: web.BaseRequest, peer: Peer, match: ChatMatch
+    ) -> None:
+        super().__init__(edge, connection, request, peer)
+        self._match = match
+        self._live: LiveTurn | None = None
+        self._handover = EndHandover(connection, edge.delivery, self._decided)
+        self._unseen = Unseen(edge, self._loop, drained=self._drain_over, impatient=self._grace_over)
+        self._running = True
+
+    @property
+    def turn(self) -> Turn | None:
+        """The turn as it now is; None before it was let in."""
+        return self._live.turn if self._live else None
+
+    async def run(self) -> bool:
+        """Relay the turn; give whether downstream's connection may serve another request."""
+        try:
+            keep = await super().run()
+            if not keep and self._handover.pending:
+                self._connection.end_writing()
+                await self._handover.wait()  # a closed connection could no longer be asked what was acknowledged
+            return keep
+        finally:
+            self._running = False
+            self._release()
+
+    # -- before the upstream hears of it ---------------------------------------------------------------------------
+
+    async def _forward(self) -> None:
+        edge = self._edge
+        newcomer = await read_newcomer(self._request, self._match, edge)
+        if self._over.done():
+            return
+        self.tally.request_id = newcomer.turn.request_id
+        await self._let_in(newcomer.turn)
+        if not self._is(State.OPEN):
+            return
+        upstream = await edge.pool.connect(fresh=True)
+        if not self._is(State.OPEN):
+            upstream.abort()
+            return
+        self._feed(Forwarded(at=edge.clock()))
+        self._send(upstream, newcomer.body, with_fields(self._request_fields(), newcomer.added_fields))
+
+    def _request_fields(self) -> list[Field]:
+        return without(super()._request_fields(), b"expect")  # which was met here
+
+    async def _let_in(self, turn: Turn) -> None:
+        """Journal the turn (law 1), unless its cancel came first (law 6); it can now be found and cancelled."""
+        driver = self._edge.driver
+        if self._edge.tombstones.forestall(turn):
+            await driver.record_cancelled(turn)
+            raise ForestalledError(f"turn {turn.id} was cancelled before it came")
+        self._live = driver.admit(turn, self)
+        try:
+            await driver.open(self._live)
+        except JournalUnavailableError:
+            self._live = None
+            raise
+
+    # -- leaving (LiveExchange) ------------------------------------------------------------------------------------
+
+    def left(self, cause: Cause) -> None:
+        """Take note: downstream is gone. What that means for the upstream, the turn decides."""
+        if cause in LEAVINGS and not self._request.content.is_eof():
+            cause = Cause.UPLOAD_CUT
+        self._note_departure(cause)
+        self._finish(keep=False)
+        if self._live is not None and not self._goes_on_unseen(cause):
+            self._feed(self._departure(cause))
+        if not self._unseen.active:
+            self.close_upstream()
+        self._connection.abort(framed=self._framed_answer)
+
+    def _departure(self, cause: Cause) -> Event:
+        """Say what a leaving is: where it is put up with, an answer that has ended is kept."""
+        at = self._edge.clock()
+        if self._patience_s(cause) != 0 and self._turn.answered_at is not None:
+            return EndedUnseen(at=at)
+        return DownstreamGone(at=at, cause=cause)
+
+    def _patience_s(self, cause: Cause) -> float | None:
+        """Give the seconds for which a leaving is put up with; None: to the answer's end."""
+        reaction = self._match.route.chat.reaction(cause)
+        return None if reaction.policy is Policy.COMPLETE else reaction.grace_s
+
+    def _goes_on_unseen(self, cause: Cause) -> bool:
+        """Let the answer run on, where the leaving is put up with and the upstream is at work."""
+        patience_s = self._patience_s(cause)
+        if patience_s == 0 or not self._is(State.OPEN) or not self._turn.heard or self._upstream is None:
+            return False
+        self._unseen.begin_away(patience_s)
+        self.downstream_drained()
+        return True
+
+    def _grace_over(self) -> None:
+        self._feed(DownstreamGone(at=self._edge.clock(), cause=self.tally.cause or Cause.CLOSED))
+
+    def abort_downstream(self) -> None:
+        """Relay nothing more and end the connection, unless the exchange is over and its end was read."""
+        if not self._over.done():
+            self._note_departure(self._turn.cause)
+            self._finish(keep=False)
+        elif not self._handover.pending:
+            return
+        self._connection.abort(framed=self._framed_answer)
+
+    def drain_upstream(self) -> None:
+        """Read on, unseen, until the missing ids show (law 4)."""
+        self._unseen.begin_drain(possible=self._upstream is not None)
+        self.downstream_drained()
+
+    def close_upstream(self) -> None:
+        """Close the upstream's connection; harmless when done twice."""
+        cause = self.tally.cause or (self._live.turn.cause if self._live else None)
+        self._unseen.end(self.turn, cause)
+        super().close_upstream()
+        self._release()
+
+    def _drain_over(self) -> None:
+        self._feed(UpstreamLost(at=self._edge.clock()))
+        self.close_upstream()
+
+    def _fail(self, error: SidecarError) -> None:
+        """Answer downstream first, then undo: the turn's own abort must find the exchange over."""
+        super()._fail(error)
+        if self._live is None:
+            return
+        at = self._edge.clock()
+        cut = isinstance(error, DownstreamGoneError)
+        self._feed(DownstreamGone(at=at, cause=Cause.UPLOAD_CUT) if cut else UpstreamLost(at=at))
+
+    def _decided(self, cause: Cause | None) -> None:
+        """Take note of whether downstream has the whole answer."""
+        self._feed(Delivered(at=self._edge.clock()) if cause is None else self._departure(cause))
+        self._release()
+
+    # -- leaves ----------------------------------------------------------------------------------------------------
+
+    @property
+    def _turn(self) -> Turn:
+        assert self._live is not None
+        return self._live.turn
+
+    def _is(self, state: State) -> bool:
+        return self._turn.state is state
+
+    def _feed(self, event: Event) -> asyncio.Future[None]:
+        assert self._live is not None
+        return self._edge.driver.feed(self._live, event)
+
+    def _release(self) -> None:
+        """Let go of the turn once nothing here can tell more about it."""
+        underway = self._running or self._handover.pending or self._unseen.active
+        if self._live is not None and not underway:
+            self._edge.driver.release(self._live)

@@ -1,0 +1,145 @@
+"""A process of the sidecar: the real engine, joined, started and stopped as `sidecar.app` does it."""
+
+from __future__ import annotations
+
+import asyncio
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from sidecar.engine.cancellation import CancelDesk
+from sidecar.engine.dispatcher import Dispatcher
+from sidecar.engine.driver import Driver
+from sidecar.engine.operator import OperatorDesk
+from sidecar.engine.pruner import Pruner
+from sidecar.engine.recovery import recover
+from sidecar.engine.sweeper import Sweeper
+from sidecar.engine.tombstones import Tombstones
+from sidecar.engine.wakeup import Wakeup
+from sidecar.errors import JournalUnavailableError
+from sidecar.turn.state import Cause, Turn
+from tests.simulation.exchange import SimulatedExchange
+from tests.simulation.site import BACKOFF, CONCURRENCY_MAX, GRACE_S, LEASE_S, TEMP_TTL_S, TOMBSTONE_TTL_S
+
+if TYPE_CHECKING:
+    from tests.simulation.client import Ask, Visit
+    from tests.simulation.clock import Process
+    from tests.simulation.world import World
+
+SHUTDOWN_GRACE_S = 0.5
+LAST_TURNS_S = 2.0
+LAST_STEPS_S = 5.0
+
+
+class SimulatedSidecar:
+    """Made by `start`, in its process. Raises JournalUnavailableError where it cannot start."""
+
+    def __init__(self, world: World, process: Process, tombstones: Tombstones) -> None:
+        self.world = world
+        self.process = process
+        self.tombstones = tombstones
+        self.exchanges: dict[str, SimulatedExchange] = {}
+        owed = Wakeup()
+        self.driver = Driver(world.journal, world.wall, on_owed=owed.set)
+        self.dispatcher = Dispatcher(
+            world.journal,
+            world.admin,
+            self.driver,
+            world.wall,
+            owed=owed,
+            backoff=BACKOFF,
+            concurrency_max=CONCURRENCY_MAX,
+            lease_s=LEASE_S,
+            jitter=world.dice.random,
+        )
+        self.services = (
+            self.dispatcher,
+            Sweeper(world.journal, self.driver, world.wall, temp_ttl_s=TEMP_TTL_S),
+            Pruner(world.journal, world.wall, retention_s=world.site.retention_s),
+        )
+        self.desk = CancelDesk(world.journal, self.driver, tombstones, world.wall, tombstone_ttl_s=TOMBSTONE_TTL_S)
+        self._stopping = False
+
+    @classmethod
+    async def start(cls, world: World, process: Process) -> SimulatedSidecar:
+        """Recover, then begin to work."""
+        await recover(world.journal, world.wall)
+        tombstones = Tombstones(await world.journal.tombstones(now=world.wall()))
+        sidecar = cls(world, process, tombstones)
+        for service in sidecar.services:
+            service.start()
+        return sidecar
+
+    async def stop(self) -> None:
+        """Stop in order."""
+        self._stopping = True
+        await asyncio.sleep(SHUTDOWN_GRACE_S if self.exchanges else 0)
+        for exchange in tuple(self.exchanges.values()):
+            exchange.left(Cause.SHUTDOWN)
+        try:
+            async with asyncio.timeout(LAST_TURNS_S):
+                await self.driver.wait_until_empty()
+        except TimeoutError:
+            pass
+        await self.dispatcher.drain(LAST_STEPS_S)
+        for service in reversed(self.services):
+            await service.stop()
+        await self.world.journal.close()
+
+    # -- towards clients -------------------------------------------------------------------------------------------
+
+    def take(self, visit: Visit) -> SimulatedExchange:
+        """Take a chat request."""
+        named = {"conversation_id": visit.names} if visit.names is not None else {}
+        turn = Turn(
+            id=visit.turn_id,
+            route="/chat",
+            principal=visit.principal,
+            begins=visit.begins,
+            captured=MappingProxyType({"request_id": visit.request_id, **named}),
+            created_at=self.world.wall(),
+            plan=self.world.site.plan,
+            heard=False,
+        )
+        exchange = SimulatedExchange(self, visit, turn)
+        self.exchanges[turn.id] = exchange
+        self.process.spawn(self._run(turn.id, exchange))
+        return exchange
+
+    async def _run(self, turn_id: str, exchange: SimulatedExchange) -> None:
+        await exchange.run()
+        del self.exchanges[turn_id]
+
+    async def answer_cancel(self, ask: Ask) -> None:
+        """Answer a request to cancel."""
+        await self.world.port()
+        try:
+            outcome = await self.desk.cancel(
+                ask.principal, request_id=ask.request_id, conversation_id=ask.conversation_id, grace_s=GRACE_S
+            )
+        except JournalUnavailableError:
+            outcome = None
+        ask.outcome = outcome
+        self.world.laws.answered(ask)
+        ask.visit.answered(ask)
+
+    # -- the operator ----------------------------------------------------------------------------------------------
+
+    async def retry_all(self) -> int:
+        """Have the operator, in a process beside this one, try every dead step again."""
+        world = self.world
+        beside = Driver(world.journal, world.wall, on_owed=lambda: None)
+        try:
+            return await OperatorDesk(world.journal, beside, world.wall).retry_all()
+        except JournalUnavailableError:
+            return 0
+
+    def leftovers(self) -> list[str]:
+        """Name what a stopped sidecar should not have in its memory any more."""
+        found = {
+            "live turns": list(self.driver._live),
+            "indexed turns": list(self.driver._index),
+            "locks": list(self.driver._locks._locks),
+            "attempts": list(self.dispatcher._attempts),
+            "exchanges": list(self.exchanges),
+        }
+        return [f"{name}: {things}" for name, things in found.items() if things]
