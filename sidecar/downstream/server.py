@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import asyncio
 from ipaddress import ip_address
-from typing import TYPE_CHECKING, Any, cast
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import structlog
 from aiohttp import web
@@ -23,6 +24,17 @@ from sidecar.turn.state import Cause
 
 if TYPE_CHECKING:
     from sidecar.downstream.edge import Edge
+
+ABORTED_BY: Final = MappingProxyType(
+    {
+        Cause.OPERATOR: "operator",
+        Cause.SHUTDOWN: "sidecar",
+        Cause.EXPIRED: "sidecar",
+        Cause.STALLED: "sidecar",
+        Cause.UPSTREAM_FAILED: "upstream",
+    }
+)
+"""Who ended an exchange before its end, where it was not the client."""
 
 log = structlog.get_logger()
 
@@ -141,7 +153,7 @@ def _log_exchange(request: web.BaseRequest, exchange: Exchange) -> None:
         method=request.method,
         path=path_of(request.raw_path),
         status=tally.status,
-        aborted_by="downstream" if tally.status == DOWNSTREAM_LEFT else None,
+        aborted_by=_aborted_by(cause) if tally.status == DOWNSTREAM_LEFT else None,
         cause=cause.value if cause else None,
         state=turn.state.value if turn else None,
         bytes_up=tally.bytes_up,
@@ -150,3 +162,7 @@ def _log_exchange(request: web.BaseRequest, exchange: Exchange) -> None:
         duration_ms=round((now - tally.began_at) * 1000, 1),
         error=tally.error,
     )
+
+
+def _aborted_by(cause: Cause | None) -> str:
+    return ABORTED_BY.get(cause, "downstream") if cause is not None else "downstream"

@@ -115,3 +115,19 @@ async def test_ids_learned_meanwhile_do_not_hold_the_stream_up(running: Scene) -
         await talk.answer(PLAIN, "X-Conversation-Id: c1")
         await talk.say(b"one", b"two")
     await eventually(lambda: running.turns()[0]["conversation_id"] == "c1")
+
+
+async def test_an_end_that_waits_is_shown_although_the_upstream_breaks_behind_it(tmp_path: Path) -> None:
+    async with scene(tmp_path, chat={"terminal": ["data: [DONE]"]}) as running:
+        talk = await begin(running)
+        await talk.answer("Content-Type: text/event-stream")
+        async with running.journal_locked():
+            await talk.peer.send(chunk(b"data: hi\n\n" + DONE))
+            await talk.client.until(b"\n\n")
+            talk.peer.reset()
+            await loop_turns(200)
+            assert talk.client.nothing_came()
+        assert await talk.client.until(DONE) == DONE
+        assert await talk.client.gone() == b"\r\n", "what follows the frame is missing, visibly"
+        await talk.settle("completed")
+        assert running.admin.lines == []
