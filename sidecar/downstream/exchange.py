@@ -71,6 +71,7 @@ class Exchange:
         self._coding = Coding.AS_CAME
         self._upstream: UpstreamConnection | None = None
         self._uploading: asyncio.Task[None] | None = None
+        self._whole_request: bytes | None = None
 
     @property
     def turn(self) -> Turn | None:
@@ -117,8 +118,24 @@ class Exchange:
         self.tally.bytes_up += len(body)
         if self._request.content.at_eof():
             self._end_request(upstream)
+            self._whole_request = head + self._framed(body) if upstream.reused else None
         else:
             self._uploading = asyncio.create_task(self._upload(upstream))
+
+    async def _send_again(self, request: bytes) -> None:
+        """Send a request that provably never left on a connection of its own (RFC 9110, 9.2.2: any method may be)."""
+        try:
+            upstream = await self._edge.pool.connect(fresh=True)
+        except SidecarError as error:
+            self._fail(error)
+            return
+        if self._over.done():
+            upstream.abort()
+            return
+        self._upstream = upstream
+        upstream.begin(self, method=self._request.method)
+        upstream.send(request)
+        self._end_request(upstream)
 
     async def _upload(self, upstream: UpstreamConnection) -> None:
         try:
@@ -190,11 +207,16 @@ class Exchange:
 
     def answer_failed(self, error: PeerError) -> None:
         """Take note: the upstream broke off or was silent for too long."""
-        self._upstream = None
-        self._fail(error)
+        upstream, self._upstream = self._upstream, None
+        request, self._whole_request = self._whole_request, None
+        if upstream is not None and request is not None and upstream.unheard:
+            self._uploading = asyncio.create_task(self._send_again(request))
+        else:
+            self._fail(error)
 
     def _take_head(self, head: Head) -> None:
         self._head = head
+        self._whole_request = None
         self.tally.status = head.status
         self.tally.head_at = self._loop.time()
 

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
+
+from sidecar.upstream.pool import UpstreamPool
 from tests.fakes.downstream import request_bytes
 from tests.fakes.scene import scene
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from sidecar.upstream.connection import UpstreamConnection
     from tests.fakes.scene import Scene
 
 
@@ -105,3 +109,30 @@ async def test_a_unix_socket(tmp_path: Path) -> None:
         await peer.gone()
         line = await running.exchange_line(1)
         assert (line["status"], line["cause"]) == (499, "closed")
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_a_kept_connection_that_closes_under_a_request_costs_the_client_nothing(
+    running: Scene, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    """The upstream closes it just after it was found open, and so never hears the request: it is sent once more."""
+    client = await running.client()
+    await client.get("/first")
+    peer = await running.upstream.take()
+    await peer.request()
+    await peer.send(ok(b"1"))
+    await client.answer()
+    check_out = UpstreamPool._check_out
+
+    def closed_too_late(pool: UpstreamPool) -> UpstreamConnection | None:
+        connection = check_out(pool)
+        peer.close()
+        return connection
+
+    monkeypatch.setattr(UpstreamPool, "_check_out", closed_too_late)
+
+    await client.send(request_bytes(method, "/second", body=b"once" if method == "POST" else None))
+    _, request = await running.upstream.request()
+    assert (request.target, request.body) == (b"/second", b"once" if method == "POST" else b"")
+    await running.upstream.taken[-1].send(ok(b"2"))
+    assert (await client.answer()).body == b"2"
