@@ -1,8 +1,7 @@
 """Where an answer's body ends (RFC 9112, 6.3). Framing observes: the bytes themselves pass as they came.
 
 Each piece that arrives is fed once. Framing tells how many of its bytes belong to the answer, which of them are the
-body proper (`spans`, without the framing of chunks), and where the closing part begins. Pure, and fast: no loop over
-bytes.
+body proper (`spans`, without the framing of chunks). Pure, and fast: no loop over bytes.
 """
 
 from __future__ import annotations
@@ -31,20 +30,13 @@ _BODILESS: Final = frozenset({HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED})
 class Framing(ABC):
     """What says where a body ends."""
 
-    __slots__ = ("complete", "spans", "trailer_start", "unfinished")
+    __slots__ = ("complete", "spans")
 
     def __init__(self) -> None:
         self.complete = False
         """All of the answer has been fed."""
         self.spans: list[tuple[int, int]] = []
         """The body proper within the last fed data: (start, stop) offsets."""
-        self.trailer_start: int | None = None
-        """The offset in the last fed data at which the last-chunk line (`0 ... CRLF`) begins: 0 if it began in an
-        earlier piece, None if it is still to come or the body is not chunked."""
-        self.unfinished = 0
-        """How many of the bytes fed last, over as many pieces as they came in, begin a chunk-size line whose end is
-        still to come. It may turn out to be the last-chunk line: whoever wants to put a chunk before that holds them
-        back. With `held + data` then at hand, the place is `len(held) + trailer_start`, or 0 where that is 0."""
 
     @abstractmethod
     def feed(self, data: bytes) -> int:
@@ -121,7 +113,6 @@ class ChunkedBody(Framing):
     def feed(self, data: bytes) -> int:
         """Claim all bytes up to the end of the trailer section."""
         self.spans = []
-        self.trailer_start = 0 if self._in_trailer else None
         position, stop = 0, len(data)
         while position < stop and not self.complete:
             if self._left:
@@ -156,7 +147,7 @@ class ChunkedBody(Framing):
         match = _SIZE_LINE.match(data, position)
         if match is None:
             return self._hold(data[position:], len(data))
-        self._begin_chunk(int(match[1], 16), position)
+        self._begin_chunk(int(match[1], 16))
         return match.end()
 
     def _read_split_size_line(self, data: bytes, position: int) -> int:
@@ -166,7 +157,7 @@ class ChunkedBody(Framing):
         if match is None:
             return self._hold(line, len(data))
         self._held.clear()
-        self._begin_chunk(int(match[1], 16), position)
+        self._begin_chunk(int(match[1], 16))
         return position + match.end() - before
 
     def _hold(self, line: bytes, stop: int) -> int:
@@ -174,16 +165,13 @@ class ChunkedBody(Framing):
         if not _SIZE_LINE_BEGUN.fullmatch(line):
             raise UpstreamProtocolError("malformed chunk: its size line is ill-formed")
         self._held[:] = line
-        self.unfinished = len(line)
         return stop
 
-    def _begin_chunk(self, size: int, position: int) -> None:
-        self.unfinished = 0
+    def _begin_chunk(self, size: int) -> None:
         if size:
             self._left = size + len(_CRLF)
         else:
             self._in_trailer = True
-            self.trailer_start = position
 
     def _pass_trailer_line(self, data: bytes, position: int) -> int:
         newline = data.find(b"\n", position)

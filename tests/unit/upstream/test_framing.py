@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 WHOLE = b"5;a=b\r\nhello\r\n0A\r\n, my\r\n wor\r\n1\r\n!\r\n000;x\r\nT: v\r\nU:\r\n\r\n"
 WHOLE_BODY = b"hello, my\r\n wor!"
-WHOLE_TRAILER_START = WHOLE.index(b"000;x")
 
 
 def head(status: int = 200, *fields: tuple[bytes, bytes]) -> Head:
@@ -51,39 +50,31 @@ def body_of(framing: Framing, pieces: Iterable[bytes]) -> bytes:
 
 
 @st.composite
-def chunked_bodies(draw: st.DrawFn) -> tuple[bytes, bytes, int]:
-    """Give a well-formed chunked body as it is sent, the body proper, and where its last-chunk line begins."""
+def chunked_bodies(draw: st.DrawFn) -> tuple[bytes, bytes]:
+    """Give a well-formed chunked body as it is sent, and the body proper."""
     sent, body = bytearray(), bytearray()
     extensions = st.sampled_from([b"", b";x", b' ; name="quoted \xff"', b"\t;a=b;c", b";"])
     for chunk in draw(st.lists(st.binary(min_size=1, max_size=40), max_size=6)):
         size = draw(st.sampled_from(["%x", "%X", "0%x", "%016X"])) % len(chunk)
         sent += size.encode() + draw(extensions) + b"\r\n" + chunk + b"\r\n"
         body += chunk
-    trailer_start = len(sent)
     trailers = draw(st.lists(st.sampled_from([b"T: v\r\n", b"Empty:\r\n", b"X: \xff\r\n"]), max_size=3))
     last = draw(st.sampled_from([b"0", b"000", b"0" * 16]))
     sent += last + draw(extensions) + b"\r\n" + b"".join(trailers) + b"\r\n"
-    return bytes(sent), bytes(body), trailer_start
+    return bytes(sent), bytes(body)
 
 
 @given(chunked_bodies(), st.lists(st.integers(min_value=0), max_size=8))
-@example((b"1\r\nx\r\n0\r\n\r\n", b"x", 6), [7])
-def test_any_split_of_a_chunked_body_gives_the_same_body(sent: tuple[bytes, bytes, int], cuts: list[int]) -> None:
-    data, body, trailer_start = sent
+@example((b"1\r\nx\r\n0\r\n\r\n", b"x"), [7])
+def test_any_split_of_a_chunked_body_gives_the_same_body(sent: tuple[bytes, bytes], cuts: list[int]) -> None:
+    data, body = sent
     framing = ChunkedBody()
-    fed = 0
-    found: int | None = None
     got = bytearray()
     for piece in pieces_of(data, cuts):
         assert not framing.complete or not piece
         assert framing.feed(piece) == len(piece)
         got += b"".join(piece[start:stop] for start, stop in framing.spans)
-        if found is None and framing.trailer_start is not None:
-            found = fed + framing.trailer_start
-            assert found == trailer_start or (framing.trailer_start == 0 and trailer_start < fed)
-        fed += len(piece)
     assert bytes(got) == body
-    assert found is not None
     assert framing.complete
     assert framing.ended_by_close()
 
@@ -97,7 +88,7 @@ def test_every_split_of_a_chunked_body_in_three() -> None:
 
 
 @given(chunked_bodies(), st.binary(min_size=1, max_size=10), st.integers(min_value=0))
-def test_bytes_behind_the_end_are_not_claimed(sent: tuple[bytes, bytes, int], surplus: bytes, cut: int) -> None:
+def test_bytes_behind_the_end_are_not_claimed(sent: tuple[bytes, bytes], surplus: bytes, cut: int) -> None:
     data = sent[0]
     first = data[: cut % len(data)]
     framing = ChunkedBody()
@@ -109,45 +100,12 @@ def test_bytes_behind_the_end_are_not_claimed(sent: tuple[bytes, bytes, int], su
 
 
 @given(chunked_bodies(), st.integers(min_value=0))
-def test_a_chunked_body_that_is_cut_short_is_not_complete(sent: tuple[bytes, bytes, int], cut: int) -> None:
+def test_a_chunked_body_that_is_cut_short_is_not_complete(sent: tuple[bytes, bytes], cut: int) -> None:
     data = sent[0]
     framing = ChunkedBody()
     framing.feed(data[: cut % len(data)])
     assert not framing.complete
     assert not framing.ended_by_close()
-
-
-def with_own_chunk(pieces: Iterable[bytes], own: bytes) -> bytes:
-    """Put a chunk before the last one, as someone does who has to pass on what came as soon as possible."""
-    framing, held, out, placed = ChunkedBody(), b"", b"", False
-    for piece in pieces:
-        framing.feed(piece)
-        ready = held + piece
-        start = framing.trailer_start
-        if start is not None and not placed:
-            at = len(held) + start if start else 0
-            ready, placed = ready[:at] + own + ready[at:], True
-        assert framing.unfinished <= len(ready)
-        split = len(ready) - framing.unfinished
-        out, held = out + ready[:split], ready[split:]
-    return out
-
-
-def test_held_back_bytes_allow_a_chunk_before_the_last() -> None:
-    own = b"3\r\nown\r\n"
-    for first in range(len(WHOLE) + 1):
-        for second in range(first, len(WHOLE) + 1):
-            out = with_own_chunk(pieces_of(WHOLE, [first, second]), own)
-            assert out == WHOLE[:WHOLE_TRAILER_START] + own + WHOLE[WHOLE_TRAILER_START:]
-
-
-def test_trailer_start_is_where_the_last_chunk_line_begins() -> None:
-    framing, starts = ChunkedBody(), []
-    for piece in (b"1\r\nx\r\n", b"1\r\ny\r\n0\r\nT: v", b"\r\n\r\n"):
-        framing.feed(piece)
-        starts.append(framing.trailer_start)
-    assert starts == [None, 6, 0]
-    assert framing.complete
 
 
 @pytest.mark.parametrize(
