@@ -1,4 +1,4 @@
-"""Makes docs/state-diagram.md from the tables in sidecar/turn/machine.py.
+"""Makes docs/state-diagram.md from the tables in sidecar/turn/table.py.
 
 python docs/state_diagram.py           writes the page
 python docs/state_diagram.py --check   exits 1 where the page is not what the tables say
@@ -25,7 +25,7 @@ MARKS: Final = {Cell.IGNORED: "·", Cell.ILLEGAL: "✗"}
 HEAD: Final = """\
 # The states of a turn
 
-<!-- Made by docs/state_diagram.py from sidecar/turn/machine.py; do not edit. -->
+<!-- Made by docs/state_diagram.py from sidecar/turn/table.py; do not edit. -->
 
 A turn goes where an *event* sends it. *Italic* arrows are followed right after, by what is then still to come (its
 outlook). Events that leave a turn where it is stand in the table below. Thick-framed states are settled.

@@ -25,6 +25,8 @@ from sidecar.downstream.watch import DisconnectWatch
 from sidecar.engine.cancellation import CancelDesk
 from sidecar.engine.dispatcher import Dispatcher
 from sidecar.engine.driver import Driver
+from sidecar.engine.gate import Gate
+from sidecar.engine.late_content import LateContent
 from sidecar.engine.operator import OperatorDesk
 from sidecar.engine.orders import Orders
 from sidecar.engine.pruner import Pruner
@@ -92,13 +94,20 @@ class Sidecar:
         await self.dispatcher.drain(LAST_STEPS_S)
 
     async def _wait_for_turns(self) -> None:
-        """Wait a little for what may still be learned of turns: an acknowledgement, an id."""
+        """Wait a little for what may still be learned of turns, such as an id; then cancel them, durably."""
+        if not await self._no_turn_is_live():
+            log.warning("shutdown_cancels_turns", turns=len(tuple(self.driver.live)))
+            self.driver.give_up()
+            await self._no_turn_is_live()
+
+    async def _no_turn_is_live(self) -> bool:
+        """Wait a little until no turn is live; say whether that came about."""
         try:
             async with asyncio.timeout(LAST_TURNS_S):
                 await self.driver.wait_until_empty()
         except TimeoutError:
-            log.warning("shutdown_cancels_turns", turns=len(tuple(self.driver.live)))
-        self.driver.give_up()
+            return False
+        return True
 
 
 async def _assemble(settings: Settings, stack: AsyncExitStack) -> Sidecar:
@@ -153,6 +162,7 @@ async def _edge(
 ) -> Edge:
     loop, clock = asyncio.get_running_loop(), time.time
     tombstones = Tombstones(await journal.tombstones(now=clock()))
+    late = LateContent(journal, driver)
     pool = UpstreamPool(settings.upstream)
     stack.push_async_callback(pool.close)
     watch = DisconnectWatch()
@@ -168,6 +178,8 @@ async def _edge(
         driver=driver,
         desk=CancelDesk(journal, driver, tombstones, clock, tombstone_ttl_s=settings.journal.tombstone_ttl_s),
         tombstones=tombstones,
+        gate=Gate(journal, driver, tombstones, late),
+        late=late,
         principals=PrincipalHash(journal.principal_key),
         watch=watch,
         delivery=delivery,

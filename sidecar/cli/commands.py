@@ -42,7 +42,7 @@ def check(arguments: Namespace) -> int:
     """Tell every problem of a configuration, or what it comes to."""
     settings = _load(arguments)
     sys.stdout.write(f"OK: {arguments.config}\n")
-    sys.stdout.writelines(f"  {name:<10} {text}\n" for name, text in _summary(settings))
+    sys.stdout.writelines(f"  {name:<15} {text}\n" for name, text in _summary(settings))
     return 0
 
 
@@ -141,8 +141,10 @@ def _summary(settings: Settings) -> Iterator[tuple[str, str]]:
         yield "chat", "none: everything is only relayed"
     yield "admin", settings.admin_url
     admin = settings.admin
-    for name in ("cancel", "rollback", "confirm", "verify"):
+    for name in ("cancel", "rollback", "confirm", "rollback_turn", "verify"):
         yield f"  {name}", _call_text(getattr(admin, name))
+    for guard in settings.guard:
+        yield "guard", f"{', '.join(sorted(guard.methods))} {guard.path}"
     yield "journal", settings.journal.path
     yield "console", settings.console.address if settings.console.address != OFF else "none"
 

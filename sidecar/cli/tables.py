@@ -14,6 +14,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from sidecar.turn.state import StepKind
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -37,7 +39,7 @@ def turns_table(turns: Sequence[Turn], *, now: float) -> str:
             turn.conversation_id,
             "yes" if turn.begins else "no",
             duration_text(now - turn.created_at),
-            ", ".join(f"{kind} {state}" for kind, state in turn.steps.items()),
+            _steps_text(turn),
         )
         for turn in turns
     ]
@@ -62,6 +64,8 @@ def turns_json(turns: Sequence[Turn]) -> str:
                 "confirmed_at": turn.confirmed_at,
                 "settled_at": turn.settled_at,
                 "steps": dict(turn.steps),
+                "looks": turn.looks,
+                "rollbacks": turn.rollbacks,
             }
             for turn in turns
         ]
@@ -110,6 +114,13 @@ def duration_text(seconds: float) -> str:
     return next(
         (f"{int(seconds // size)} {unit}" for size, unit in _UNITS if seconds >= size), f"{max(0, seconds):.0f} s"
     )
+
+
+def _steps_text(turn: Turn) -> str:
+    """Name the steps; and what looking for the conversation came to, after its rollback."""
+    steps = [f"{kind} {turn.steps[kind]}" for kind in StepKind if kind in turn.steps]
+    looks = [f"{count}x {seen}" for count, seen in ((turn.looks, "seen gone"), (turn.rollbacks, "came back")) if count]
+    return ", ".join([*steps, *looks])
 
 
 def _due_text(row: StepRow, now: float) -> str:

@@ -1,11 +1,14 @@
 """The operator's settings: typed, with defaults, read from one TOML file; all its problems are told at once.
 
-`settings` has the tables of the file, `values` and `meaning` the checks, `load` reads, `explain` and `problems` word.
+`settings`, `section` and `leaving` have the tables of the file, `values`, `meaning` and `routes` the checks, `load`
+reads, `explain` and `problems` word.
 """
 
 from sidecar.config.address import Address, AddressSyntaxError, TcpAddress, UnixAddress, parse_address
+from sidecar.config.leaving import Leaving, Reaction
 from sidecar.config.load import load, load_table
 from sidecar.config.problems import Problem
+from sidecar.config.section import Section
 from sidecar.config.settings import (
     CANCEL,
     CAPTURE,
@@ -16,10 +19,10 @@ from sidecar.config.settings import (
     Chat,
     Console,
     Drain,
+    Guard,
     JournalSettings,
     Listen,
     Log,
-    Section,
     Settings,
     Upstream,
 )
@@ -40,10 +43,13 @@ __all__ = [
     "Chat",
     "Console",
     "Drain",
+    "Guard",
     "JournalSettings",
+    "Leaving",
     "Listen",
     "Log",
     "Problem",
+    "Reaction",
     "Seconds",
     "Section",
     "Settings",

@@ -16,9 +16,15 @@ if TYPE_CHECKING:
 
     from pydantic_core import ErrorDetails
 
-_EXAMPLES: Final[Mapping[str, str]] = MappingProxyType(
-    {"url": "http://127.0.0.1:9000", "method": "POST", "path": "/admin/requests/{request_id}/cancel"}
+_EXAMPLES: Final[Mapping[tuple[str, str], str]] = MappingProxyType(
+    {
+        ("upstream", "url"): "http://127.0.0.1:9000",
+        ("admin", "method"): "POST",
+        ("admin", "path"): "/admin/requests/{request_id}/cancel",
+        ("guard", "path"): "/api/conversations/{conversation_id}",
+    }
 )
+HOMES_MAX: Final = 3
 NUMBER_CHARS_MAX: Final = 40
 _WANTED: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
     {
@@ -68,8 +74,9 @@ def explain(error: ErrorDetails, root: type[BaseModel]) -> Problem:
         case "extra_forbidden":
             what, mend = "is no setting", _nearest(loc, root)
         case "missing":
-            what, mend = "is missing", f'write for example {loc[-1]} = "{_EXAMPLES.get(str(loc[-1]), "...")}"'
-        case "literal_error":
+            example = _EXAMPLES.get((str(loc[0]), str(loc[-1])), "...")
+            what, mend = "is missing", f'write for example {loc[-1]} = "{example}"'
+        case "literal_error" | "enum":
             what, mend = f"must be {error['ctx']['expected']}", "write one of these"
         case "too_short":
             what, mend = "is empty", "write at least one, or leave the line out for the default"
@@ -113,7 +120,8 @@ def _plain(number: object) -> str:
 def _nearest(loc: Loc, root: type[BaseModel]) -> str:
     """Say which setting an unknown one may have meant: of that name elsewhere, of a like name here, or any here."""
     name, known = str(loc[-1]), list(keys_of(_table_at(loc[:-1], root)))
-    if homes := list(_homes(name, root)):
+    homes = list(_homes(name, root))
+    if 0 < len(homes) <= HOMES_MAX:
         return f"did you mean {' or '.join(map(key_text, homes))}?"
     if near := get_close_matches(name.lower(), known, n=1):
         return f"did you mean {near[0]}?"

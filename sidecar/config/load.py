@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 FILE_BYTES_MAX: Final = 1_048_576
 _ANY_UPSTREAM: Final = "http://127.0.0.1"
+_ANY_GUARDED: Final = "/{conversation_id}"
 _PLACE_IN_FILE: Final = re.compile(r"(?P<what>.*) \((?P<place>at [^()]*)\)", re.DOTALL)
 
 
@@ -107,13 +108,18 @@ def _salvage(table: object, problems: Iterable[Problem]) -> Settings | None:
 
 
 def _remove(table: Any, loc: Loc) -> None:  # noqa: ANN401  (a TOML document is of any shape)
-    """Take a value out of a document; out of an array, the array; a `[[chat]]` or a call is emptied or goes whole."""
+    """Take a value out of a document; out of an array, the array.
+
+    A `[[chat]]` or `[[guard]]` is left in its place, that the others keep theirs; a call goes whole.
+    """
     match loc:
-        case ("chat", int(index), *below) if isinstance(table.get("chat"), list):
+        case ("chat" | "guard" as section, int(index), *below) if isinstance(table.get(section), list):
             if below:
-                _remove_key(table["chat"][index], tuple(below))
+                _remove_key(table[section][index], tuple(below))
             else:
-                table["chat"][index] = {}
+                table[section][index] = {}
+            if section == "guard" and isinstance(table[section][index], dict):
+                table[section][index].setdefault("path", _ANY_GUARDED)
         case ("admin", str(call), "method" | "path"):
             table["admin"].pop(call, None)
         case _:

@@ -5,16 +5,17 @@ Each rule is a generator of problems; a problem names the places that the rule l
 
 from __future__ import annotations
 
-from itertools import combinations
 from typing import TYPE_CHECKING, Final
-from urllib.parse import unquote
 
 from sidecar.capture.route import compile_path
 from sidecar.capture.sources import REQUEST_PLACES, Place
 from sidecar.capture.template import names_in, names_in_json
 from sidecar.config.address import TcpAddress, parse_address
+from sidecar.config.leaving import MAY_RETURN
 from sidecar.config.problems import Problem
+from sidecar.config.routes import check_routes
 from sidecar.config.values import OFF, OWN_NAMES
+from sidecar.turn.state import Cause, Policy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from sidecar.config.problems import Loc
     from sidecar.config.settings import Call, Chat, Settings
 
-_CANCEL_METHOD: Final = "POST"
 _VERIFY: Final = "verify"
 
 
@@ -33,13 +33,20 @@ def check_meaning(settings: Settings) -> Iterator[Problem]:
     for index, chat in enumerate(settings.chat):
         yield from _check_begins(settings, chat, ("chat", index))
         yield from _check_captures(chat, ("chat", index))
-    yield from _check_routes(settings)
+        yield from _check_leaving(chat, ("chat", index, "on"))
+    yield from check_routes(settings)
     yield from _check_console(settings)
 
 
 def _check_calls(settings: Settings) -> Iterator[Problem]:
     admin = settings.admin
-    calls = {"cancel": admin.cancel, "rollback": admin.rollback, "confirm": admin.confirm, _VERIFY: admin.verify}
+    calls = {
+        "cancel": admin.cancel,
+        "rollback": admin.rollback,
+        "confirm": admin.confirm,
+        "rollback_turn": admin.rollback_turn,
+        _VERIFY: admin.verify,
+    }
     captured = _captured_names(settings)
     for name, call in calls.items():
         if not call:
@@ -113,29 +120,20 @@ def _check_path_name(chat: Chat, name: str, at: Loc, loc: Loc) -> Iterator[Probl
         yield Problem(at, what, f"write {{{name}}} into the path of this [[chat]]", relies_on=(at, (*loc, "path")))
 
 
-def _check_routes(settings: Settings) -> Iterator[Problem]:
-    chats = list(enumerate(settings.chat))
-    for (first, one), (second, other) in combinations(chats, 2):
-        if (both := one.methods & other.methods) and _shape(one.path) == _shape(other.path):
-            loc = ("chat", second, "path")
-            what = f"chat[{first}] already has {', '.join(sorted(both))} {one.path}"
-            yield Problem(loc, what, "merge the two, or give one another path or method", _routes_relied(first, second))
-    for index, chat in chats:
-        for other_index, other in chats:
-            if _CANCEL_METHOD in other.methods and _shape(chat.cancel_path) == _shape(other.path):
-                loc = ("chat", index, "cancel_path")
-                what = f"{_CANCEL_METHOD} {other.path} is the chat endpoint of chat[{other_index}]"
-                relied = (loc, *_routes_relied(other_index))
-                yield Problem(loc, what, "let requests to cancel have a path of their own", relied)
-
-
-def _shape(path: str) -> tuple[str | None, ...]:
-    """Give what two paths have in common that match the same requests: names are of no account."""
-    return tuple(None if names_in(segment) else unquote(segment) for segment in path.split("/"))
-
-
-def _routes_relied(*indexes: int) -> tuple[Loc, ...]:
-    return tuple(("chat", index, key) for index in indexes for key in ("path", "methods"))
+def _check_leaving(chat: Chat, loc: Loc) -> Iterator[Problem]:
+    """Check that only for who may come back is waited, and for no time where it is waited to the end."""
+    returning = f"a client that may come back ({', '.join(MAY_RETURN)})"
+    for cause in Cause:
+        at, reaction = (*loc, cause.value), chat.reaction(cause)
+        grace = (*at, "grace_s")
+        completes, waits = reaction.policy is Policy.COMPLETE, reaction.grace_s > 0
+        if completes and cause not in MAY_RETURN:
+            yield Problem(at, f"'complete' is for {returning}", "write 'cancel' or 'keep'", relies_on=(at,))
+        if waits and cause not in MAY_RETURN:
+            yield Problem(grace, f"a time of grace is for {returning}", "leave it out", relies_on=(grace,))
+        elif waits and completes:
+            what = "'complete' lets the answer run to its end, however long it takes"
+            yield Problem(grace, what, "leave this out, or let the policy be 'cancel' or 'keep'", relies_on=(at,))
 
 
 def _check_console(settings: Settings) -> Iterator[Problem]:

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from typing import Annotated, Final, Literal, TypeAlias
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator
+from pydantic import BeforeValidator, Field, PlainValidator
 
 from sidecar.capture.sources import Place, Source, parse_source
 from sidecar.capture.template import names_in, names_in_json
 from sidecar.config.explain import kind_of
+from sidecar.config.leaving import Leaving, Reaction
+from sidecar.config.section import Section
 from sidecar.config.values import (
     OWN_NAMES,
     AdminUrl,
@@ -44,15 +46,7 @@ from sidecar.config.values import (
     UpstreamUrl,
 )
 from sidecar.turn.retry import Backoff
-from sidecar.turn.state import Cause, Plan, Policy, StepKind
-
-
-class Section(BaseModel):
-    """A table of the file: unknown keys are errors, values do not change."""
-
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", arbitrary_types_allowed=True, strict=False, allow_inf_nan=False
-    )
+from sidecar.turn.state import Cause, Plan, StepKind
 
 
 class Listen(Section):
@@ -91,7 +85,7 @@ class Call(Section):
 
     method: Method
     path: CallPath
-    headers: Annotated[dict[HeaderName, HeaderTemplate], Field(repr=False)] = {}
+    headers: dict[HeaderName, HeaderTemplate] = Field(default_factory=dict, repr=False)
     json_: JsonTemplate = Field(default=None, alias="json", repr=False)
     done: Annotated[frozenset[Status], Field(min_length=1)] = frozenset({200, 202, 204})
     gone: frozenset[Status] = frozenset({404, 410})
@@ -130,7 +124,7 @@ class Admin(Section):
     concurrency_max: Count = 64
     backoff_first_s: Seconds = 0.5
     backoff_max_s: Seconds = 300
-    headers: Annotated[dict[HeaderName, HeaderValue], Field(repr=False)] = {}
+    headers: dict[HeaderName, HeaderValue] = Field(default_factory=dict, repr=False)
     cancel: CallOrNone = CANCEL
     rollback: CallOrNone = ROLLBACK
     confirm: CallOrNone = False
@@ -172,17 +166,6 @@ def _over_defaults(value: object) -> object:
     return {**CAPTURE, **value} if isinstance(value, dict) else value
 
 
-class Reaction(Section):
-    """What a cause means for a turn: a policy, and how long it is waited with, in case the answer ends by itself."""
-
-    policy: Policy = Policy.CANCEL
-    grace_s: SecondsOrNone = 0
-
-
-def _reaction(value: object) -> object:
-    return {"policy": value} if isinstance(value, str) else value
-
-
 class Chat(Section):
     """`[[chat]]`: a streamed chat endpoint, whose requests are turns. `{names}` in its path are captured."""
 
@@ -197,13 +180,12 @@ class Chat(Section):
     confirm_on: Literal["delivered", "sent"] = "delivered"
     terminal: tuple[Frame, ...] = ()
     inspect_bytes_max: CountOrNone = 1_048_576
+    on: Leaving = Leaving()
     capture: Annotated[dict[CaptureName, Sources], BeforeValidator(_over_defaults)] = CAPTURE
 
-    on: dict[Cause, Annotated[Reaction, BeforeValidator(_reaction)]] = {}
-
     def reaction(self, cause: Cause) -> Reaction:
-        """Say what a cause means."""
-        return self.on.get(cause, NO_REACTION)
+        """Say what a cause of an early end means."""
+        return self.on.reaction(cause)
 
     @property
     def route(self) -> str:
@@ -211,14 +193,11 @@ class Chat(Section):
         return self.path if self.methods == {"POST"} else f"{','.join(sorted(self.methods))} {self.path}"
 
 
-NO_REACTION: Final = Reaction()
-
-
 class Guard(Section):
-    """`[[guard]]`: a read that must not show a cancelled conversation.
+    """`[[guard]]`: a read that must not show a cancelled conversation (M11).
 
-    Either the path has `{conversation_id}`, or the answer is JSON with a list: `list` is the pointer to it, `id` the
-    pointer within an entry.
+    Its path has `{conversation_id}`, or its answer is JSON with a list, or both: `list` is the pointer to the list,
+    `id` the pointer within an entry. An answer of more than `bytes_max` is not looked into.
     """
 
     path: RoutePath
@@ -257,8 +236,8 @@ class Settings(Section):
     listen: Listen = Listen()
     upstream: Upstream
     admin: Admin = Admin()
-    guard: tuple[Guard, ...] = ()
     chat: tuple[Chat, ...] = (Chat(),)
+    guard: tuple[Guard, ...] = ()
     journal: JournalSettings = JournalSettings()
     console: Console = Console()
     log: Log = Log()
@@ -276,8 +255,6 @@ class Settings(Section):
         return Plan(
             needs={kind: call.needs for kind, call in calls.items()},
             cancel_tells=any(source.place is Place.CANCEL_JSON for source in sources),
-            keeps=frozenset(
-                cause for cause, reaction in (chat.on if chat else {}).items() if reaction.policy is Policy.KEEP
-            ),
+            keeps=chat.on.keeps if chat else frozenset(),
             looks_after_s=(0.0, *self.admin.verify_after_s),
         )

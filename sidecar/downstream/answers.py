@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from http import HTTPStatus
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from sidecar.downstream.headers import head_bytes
@@ -14,14 +15,16 @@ from sidecar.errors import (
     InProgressError,
     JournalUnavailableError,
     RollbackPendingError,
+    SidecarError,
     UpstreamProtocolError,
     UpstreamTimeoutError,
     UpstreamUnreachableError,
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from sidecar.downstream.headers import Field
-    from sidecar.errors import SidecarError
 
 RETRY_AFTER_S: Final = 1
 
@@ -39,28 +42,35 @@ class Answer:
     retry_after_s: int | None = None
 
 
+_CONFLICT: Final = HTTPStatus.CONFLICT
+_ANSWERS: Final[Mapping[type[SidecarError], Answer]] = MappingProxyType(
+    {
+        ForestalledError: Answer(_CONFLICT, "cancelled", "This request was cancelled before it came."),
+        InProgressError: Answer(_CONFLICT, "in_progress", "A request with this id is under way.", RETRY_AFTER_S),
+        RollbackPendingError: Answer(
+            _CONFLICT, "rollback_pending", "What was cancelled before is still being removed.", RETRY_AFTER_S
+        ),
+        ConversationGoneError: Answer(HTTPStatus.NOT_FOUND, "gone", "This conversation was cancelled."),
+        JournalUnavailableError: Answer(
+            HTTPStatus.SERVICE_UNAVAILABLE, "journal_unavailable", "The request was not passed on."
+        ),
+        UpstreamTimeoutError: Answer(
+            HTTPStatus.GATEWAY_TIMEOUT, "upstream_timeout", "The upstream did not answer in time."
+        ),
+        UpstreamUnreachableError: Answer(
+            HTTPStatus.BAD_GATEWAY, "upstream_unreachable", "The upstream cannot be reached."
+        ),
+        UpstreamProtocolError: Answer(
+            HTTPStatus.BAD_GATEWAY, "upstream_failed", "The upstream's answer was not usable."
+        ),
+    }
+)
+_BAD_REQUEST: Final = Answer(HTTPStatus.BAD_REQUEST, "bad_request", "The request could not be read.")
+
+
 def answer_for(error: SidecarError) -> Answer:
     """Say what a failure means downstream."""
-    match error:
-        case ForestalledError():
-            return Answer(HTTPStatus.CONFLICT, "cancelled", "This request was cancelled before it came.")
-        case InProgressError():
-            return Answer(HTTPStatus.CONFLICT, "in_progress", "A request with this id is under way.", RETRY_AFTER_S)
-        case RollbackPendingError():
-            what = "What was cancelled before is still being removed."
-            return Answer(HTTPStatus.CONFLICT, "rollback_pending", what, RETRY_AFTER_S)
-        case ConversationGoneError():
-            return Answer(HTTPStatus.NOT_FOUND, "gone", "This conversation was cancelled.")
-        case JournalUnavailableError():
-            return Answer(HTTPStatus.SERVICE_UNAVAILABLE, "journal_unavailable", "The request was not passed on.")
-        case UpstreamTimeoutError():
-            return Answer(HTTPStatus.GATEWAY_TIMEOUT, "upstream_timeout", "The upstream did not answer in time.")
-        case UpstreamUnreachableError():
-            return Answer(HTTPStatus.BAD_GATEWAY, "upstream_unreachable", "The upstream cannot be reached.")
-        case UpstreamProtocolError():
-            return Answer(HTTPStatus.BAD_GATEWAY, "upstream_failed", "The upstream's answer was not usable.")
-        case _:
-            return Answer(HTTPStatus.BAD_REQUEST, "bad_request", "The request could not be read.")
+    return _ANSWERS.get(type(error), _BAD_REQUEST)
 
 
 def answer_bytes(answer: Answer, *, added: list[Field], close: bool, head_only: bool) -> bytes:

@@ -71,6 +71,8 @@ class ChatExchange(TurnExchange):
         if last:
             self._upstream = None  # the pool has it back
         piece = Piece(data, framing.spans)
+        if self._over.done():
+            self._unseen.count(len(data))
         terminal_at = self._scan.piece(piece)
         self._learn(self._scan.take())
         if self._over.done():
@@ -86,7 +88,7 @@ class ChatExchange(TurnExchange):
                 self._end_answer()
 
     def _pass_unseen(self, piece: Piece, *, last: bool, ended: bool) -> None:
-        self._unseen.count(len(piece.data))
+        self._unseen.bound(len(piece.data))
         if self._unseen.away and ended:
             self._feed(EndedUnseen(at=self._edge.clock(), captured=self._end_scan()))
             self.close_upstream()

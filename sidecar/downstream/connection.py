@@ -14,11 +14,12 @@ from aiohttp import web
 from aiohttp.web_protocol import RequestHandler, _ErrInfo
 
 from sidecar.downstream.answers import Answer, answer_bytes
-from sidecar.downstream.sockets import reset_on_close, tune, unacknowledged
+from sidecar.downstream.sockets import cause_of, reset_on_close, time_out_cause, tune, unacknowledged
 from sidecar.turn.state import Cause
 
 if TYPE_CHECKING:
     import asyncio
+    import socket
 
     from aiohttp import StreamReader
 
@@ -166,7 +167,7 @@ class Connection(RequestHandler):
         self._watch.forget(self._number)
         self._cancel_head_timer()
         self._cancel_stall_timer()
-        self.left(Cause.CLOSED if exc is None else _cause_of(exc))
+        self.left(Cause.CLOSED if exc is None else self._cause_of(exc))
         super().connection_lost(exc)
         self._end_body()
 
@@ -233,6 +234,15 @@ class Connection(RequestHandler):
         if self.transport is not None:
             super().log_exception(*args, **kw)
 
+    @property
+    def _socket(self) -> socket.socket:
+        assert self._wire is not None
+        sock: socket.socket = self._wire.get_extra_info("socket")
+        return sock
+
+    def _cause_of(self, error: BaseException) -> Cause:
+        return cause_of(error.errno if isinstance(error, OSError) else None, self._socket)
+
     # -- timers ----------------------------------------------------------------------------------------------------
 
     def _start_head_timer(self) -> None:
@@ -259,7 +269,7 @@ class Connection(RequestHandler):
         if outstanding < before:
             self._watch_stall(outstanding)
         else:
-            self.left(Cause.STALLED)
+            self.left(time_out_cause(self._socket))
             self.abort()
 
     def _cancel_stall_timer(self) -> None:
@@ -272,7 +282,3 @@ def end_broken_body(content: StreamReader) -> None:
     """Keep aiohttp from reading on in a body that is malformed or cut short, and from logging what it then finds."""
     if content.exception() is not None:
         content.feed_eof()
-
-
-def _cause_of(error: BaseException) -> Cause:
-    return Cause.VANISHED if isinstance(error, TimeoutError) else Cause.RESET

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from sidecar.downstream.watch import DisconnectWatch
     from sidecar.engine.cancellation import CancelDesk
     from sidecar.engine.driver import Driver
+    from sidecar.engine.gate import Gate
+    from sidecar.engine.late_content import LateContent
     from sidecar.engine.ports import AdminApi, Clock
     from sidecar.engine.tombstones import Tombstones
     from sidecar.upstream.pool import UpstreamPool
@@ -30,6 +32,8 @@ class Edge:
     driver: Driver
     desk: CancelDesk
     tombstones: Tombstones
+    gate: Gate
+    late: LateContent
     principals: PrincipalHash
     watch: DisconnectWatch
     delivery: DeliveryWatch

@@ -10,21 +10,22 @@ Upstream down is a 502, silent past its limit a 504; dying mid-answer breaks dow
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
-
-from aiohttp import ClientError, web
+from typing import TYPE_CHECKING
 
 from sidecar.downstream.answers import answer_bytes, answer_for
-from sidecar.downstream.body import Coding, Piece, chunk, encode, end_of
+from sidecar.downstream.body import Coding, Piece, encode, end_of
 from sidecar.downstream.connection import end_broken_body
 from sidecar.downstream.headers import Field, end_to_end, forwarded, head_bytes, with_fields, without
+from sidecar.downstream.tally import DOWNSTREAM_LEFT, Tally
+from sidecar.downstream.upload import Upload
 from sidecar.errors import DownstreamGoneError, SidecarError
 from sidecar.turn.state import Cause
 from sidecar.upstream.framing import ChunkedBody, UntilCloseBody
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from aiohttp import web
 
     from sidecar.downstream.connection import Connection
     from sidecar.downstream.edge import Edge
@@ -34,23 +35,6 @@ if TYPE_CHECKING:
     from sidecar.upstream.connection import UpstreamConnection
     from sidecar.upstream.framing import Framing
     from sidecar.upstream.head import Head
-
-DOWNSTREAM_LEFT: Final = 499
-"""A status of logs and metrics only, by nginx's convention."""
-
-
-@dataclass(slots=True)
-class Tally:
-    """What the canonical log line says of an exchange; times are the loop's, in seconds."""
-
-    began_at: float
-    request_id: str | None = None
-    status: int = 0
-    cause: Cause | None = None
-    bytes_up: int = 0
-    bytes_down: int = 0
-    head_at: float | None = None
-    error: str | None = None
 
 
 class Exchange:
@@ -70,8 +54,8 @@ class Exchange:
         self._framed_answer = True
         self._coding = Coding.AS_CAME
         self._upstream: UpstreamConnection | None = None
-        self._uploading: asyncio.Task[None] | None = None
-        self._whole_request: bytes | None = None
+        self._upload = Upload(request, self._upload_broke)
+        self._sending_again: asyncio.Task[None] | None = None
 
     @property
     def turn(self) -> Turn | None:
@@ -91,7 +75,7 @@ class Exchange:
             self._fail(error)
         finally:
             self._connection.vacate(self)
-            self._stop_uploading()
+            self._end_upload()
             end_broken_body(self._request.content)
         return self._keep
 
@@ -102,25 +86,13 @@ class Exchange:
         if self._over.done():
             upstream.abort()
             return
-        self._send(upstream, self._buffered_body(), self._request_fields())
-
-    def _buffered_body(self) -> bytes:
-        """Take what of the body is there without waiting."""
-        content = self._request.content
-        return content.read_nowait(-1) if content.is_eof() else b""
+        self._send(upstream, self._upload.take_buffered(), self._request_fields())
 
     def _send(self, upstream: UpstreamConnection, body: bytes, fields: Iterable[Field]) -> None:
-        """Send head and the body so far in one write; the rest of the body follows as it comes."""
+        """Send head and the body so far; the rest of the body follows as it comes."""
         self._upstream = upstream
         upstream.begin(self, method=self._request.method)
-        head = head_bytes(self._request_line(), fields)
-        upstream.send(head + self._framed(body))
-        self.tally.bytes_up += len(body)
-        if self._request.content.at_eof():
-            self._end_request(upstream)
-            self._whole_request = head + self._framed(body) if upstream.reused else None
-        else:
-            self._uploading = asyncio.create_task(self._upload(upstream))
+        self._upload.begin(upstream, head_bytes(self._request_line(), fields), body)
 
     async def _send_again(self, request: bytes) -> None:
         """Send a request that provably never left on a connection of its own (RFC 9110, 9.2.2: any method may be)."""
@@ -134,21 +106,7 @@ class Exchange:
             return
         self._upstream = upstream
         upstream.begin(self, method=self._request.method)
-        upstream.send(request)
-        self._end_request(upstream)
-
-    async def _upload(self, upstream: UpstreamConnection) -> None:
-        try:
-            async for data in self._request.content.iter_any():
-                upstream.send(self._framed(data))
-                self.tally.bytes_up += len(data)
-                await upstream.drain()
-        except SidecarError:
-            return  # the upstream's end of it is told by its answer, or by answer_failed
-        except (ClientError, OSError, web.RequestPayloadError) as error:
-            self._upload_broke(error)
-            return
-        self._end_request(upstream)
+        self._upload.send_whole(upstream, request)
 
     def _upload_broke(self, error: Exception) -> None:
         """End a request whose body is malformed or cut short: the upstream must not take it for whole."""
@@ -156,21 +114,11 @@ class Exchange:
             self.tally.cause = Cause.UPLOAD_CUT
             self._fail(DownstreamGoneError(type(error).__name__))
 
-    def _end_request(self, upstream: UpstreamConnection) -> None:
-        if self._chunked:
-            upstream.send(b"0\r\n\r\n")
-        upstream.request_sent()
-
-    def _stop_uploading(self) -> None:
-        if self._uploading is not None:
-            self._uploading.cancel()
-
-    @property
-    def _chunked(self) -> bool:
-        return "chunked" in self._request.headers.get("Transfer-Encoding", "").lower()
-
-    def _framed(self, data: bytes) -> bytes:
-        return chunk(data) if self._chunked else data
+    def _end_upload(self) -> None:
+        self._upload.stop()
+        self.tally.bytes_up = self._upload.body_bytes
+        if self._sending_again is not None:
+            self._sending_again.cancel()
 
     def _request_line(self) -> bytes:
         target = self._request.raw_path.encode("utf-8", "surrogateescape")
@@ -208,15 +156,15 @@ class Exchange:
     def answer_failed(self, error: PeerError) -> None:
         """Take note: the upstream broke off or was silent for too long."""
         upstream, self._upstream = self._upstream, None
-        request, self._whole_request = self._whole_request, None
+        request, self._upload.again = self._upload.again, None
         if upstream is not None and request is not None and upstream.unheard:
-            self._uploading = asyncio.create_task(self._send_again(request))
+            self._sending_again = asyncio.create_task(self._send_again(request))
         else:
             self._fail(error)
 
     def _take_head(self, head: Head) -> None:
         self._head = head
-        self._whole_request = None
+        self._upload.again = None
         self.tally.status = head.status
         self.tally.head_at = self._loop.time()
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, cast
 from uuid import uuid4
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from aiohttp import StreamReader
 
+    from sidecar.config import Chat
     from sidecar.downstream.connection import Connection
     from sidecar.downstream.edge import Edge
     from sidecar.downstream.routes import ChatMatch, ChatRoute
@@ -72,11 +73,19 @@ async def read_newcomer(request: web.BaseRequest, match: ChatMatch, edge: Edge) 
         captured=captured,
         created_at=now,
         plan=edge.settings.plan(chat),
-        temp_id=f"temp_{uuid4()}" if chat.announce and begins else None,
+        temp_id=_temp_id(chat, begins=begins),
         traceparent=_traceparent(view),
         heard=False,
     )
     return Newcomer(turn=turn, body=body, added_fields=added)
+
+
+async def look_again(turn: Turn, chat: Chat, edge: Edge) -> Turn:
+    """Ask once more whether a turn begins its conversation, where that is asked at all: it may be gone by now."""
+    if chat.begins != "probe" or turn.conversation_id is None:
+        return turn
+    begins = await edge.admin.shows(turn.captured) is False
+    return replace(turn, begins=begins, temp_id=_temp_id(chat, begins=begins))
 
 
 def ask_for_body(request: web.BaseRequest) -> None:
@@ -84,6 +93,10 @@ def ask_for_body(request: web.BaseRequest) -> None:
     expects = request.headers.get("Expect", "").lower() == "100-continue" and request.version >= HttpVersion11
     if expects and not request.content.is_eof():
         cast("Connection", request.protocol).write(CONTINUE)
+
+
+def _temp_id(chat: Chat, *, begins: bool) -> str | None:
+    return f"temp_{uuid4()}" if chat.announce and begins else None
 
 
 async def _read_body(request: web.BaseRequest, limit: int) -> tuple[bytes, bool]:

@@ -1,4 +1,4 @@
-"""Which requests are turns, which are requests to cancel, and which are only relayed; pure."""
+"""Which requests are turns, which ask to cancel, which read what may be gone, and which are only relayed; pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from sidecar.capture.route import PathPattern
-    from sidecar.config import Chat
+    from sidecar.config import Chat, Guard
 
 _AUTHORITY: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^/]*")  # with its scheme (RFC 3986, 3.1)
 
@@ -49,14 +49,23 @@ class CancelMatch:
     chat: Chat
 
 
+@dataclass(frozen=True, slots=True)
+class GuardMatch:
+    """A read that must not show what was cancelled."""
+
+    guard: Guard
+    path_values: Mapping[str, str]
+
+
 class Routes:
     """The routes in force."""
 
-    def __init__(self, chats: tuple[Chat, ...]) -> None:
+    def __init__(self, chats: tuple[Chat, ...], guards: tuple[Guard, ...] = ()) -> None:
         self._chats = [_route(chat) for chat in chats]
         self._cancels = [(compile_path(chat.cancel_path), chat) for chat in chats]
+        self._guards = [(compile_path(guard.path), guard) for guard in guards]
 
-    def find(self, method: str, target: str) -> ChatMatch | CancelMatch | None:
+    def find(self, method: str, target: str) -> ChatMatch | CancelMatch | GuardMatch | None:
         """Give what the request is, by its method and request target (RFC 9112, 3.2); None: only relayed."""
         path = path_of(target)
         for route in self._chats:
@@ -66,6 +75,9 @@ class Routes:
             for pattern, chat in self._cancels:
                 if pattern.match(path) is not None:
                     return CancelMatch(chat)
+        for pattern, guard in self._guards:
+            if method in guard.methods and (values := pattern.match(path)) is not None:
+                return GuardMatch(guard, values)
         return None
 
 

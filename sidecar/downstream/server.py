@@ -16,9 +16,11 @@ from aiohttp import web
 from sidecar.downstream.cancel_endpoint import answer_cancel
 from sidecar.downstream.chat import ChatExchange
 from sidecar.downstream.connection import Connection
-from sidecar.downstream.exchange import DOWNSTREAM_LEFT, Exchange
+from sidecar.downstream.exchange import Exchange
+from sidecar.downstream.guard import GuardedExchange
 from sidecar.downstream.headers import Peer
-from sidecar.downstream.routes import CancelMatch, ChatMatch, Routes, path_of
+from sidecar.downstream.routes import CancelMatch, ChatMatch, GuardMatch, Routes, path_of
+from sidecar.downstream.tally import DOWNSTREAM_LEFT
 from sidecar.errors import DownstreamGoneError
 from sidecar.turn.state import Cause
 
@@ -64,7 +66,7 @@ class Front(web.Server):
             keepalive_timeout=listen.keepalive_timeout_s,
         )
         self._edge = edge
-        self._routes = Routes(edge.settings.chat)
+        self._routes = Routes(edge.settings.chat, edge.settings.guard)
         self._exchanges: set[Exchange] = set()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -111,11 +113,13 @@ class Front(web.Server):
         retiring = cast("Connection", request.protocol).retiring
         return cast("web.StreamResponse", Relayed(keep_alive=keep_alive and not retiring))
 
-    def _exchange(self, request: web.BaseRequest, match: ChatMatch | None) -> Exchange:
+    def _exchange(self, request: web.BaseRequest, match: ChatMatch | GuardMatch | None) -> Exchange:
         connection = cast("Connection", request.protocol)
         peer = self._peer(request)
         if match is None:
             return Exchange(self._edge, connection, request, peer)
+        if isinstance(match, GuardMatch):
+            return GuardedExchange(self._edge, connection, request, peer, match)
         return ChatExchange(self._edge, connection, request, peer, match)
 
     async def _cancel(self, request: web.BaseRequest, match: CancelMatch) -> web.StreamResponse:

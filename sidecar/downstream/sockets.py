@@ -22,13 +22,15 @@ if TYPE_CHECKING:
 NOTSENT_LOWAT_BYTES: Final = 16_384
 WRITE_HIGH_BYTES: Final = 65_536
 WRITE_LOW_BYTES: Final = 16_384
-KEEPALIVE_IDLE_S: Final = 15
-KEEPALIVE_INTERVAL_S: Final = 5
+KEEPALIVE_IDLE_MAX_S: Final = 15
+KEEPALIVE_INTERVAL_MAX_S: Final = 5
 KEEPALIVE_PROBES: Final = 3
 READ_BYTES: Final = 16_384
 
-_VANISHED_ERRORS: Final = frozenset({errno.ETIMEDOUT, errno.EHOSTUNREACH, errno.ENETUNREACH})
+_UNREACHABLE: Final = frozenset({errno.EHOSTUNREACH, errno.ENETUNREACH})
 _INT: Final = struct.Struct("i")
+_TCP_INFO_BYTES: Final = 8
+_RETRANSMITS_AT: Final = 2  # tcpi_retransmits in struct tcp_info of linux/tcp.h
 
 
 def tune(transport: asyncio.Transport, *, write_timeout_s: float) -> None:
@@ -43,8 +45,8 @@ def tune(transport: asyncio.Transport, *, write_timeout_s: float) -> None:
         socket.TCP_NODELAY: 1,
         getattr(socket, "TCP_NOTSENT_LOWAT", 25): NOTSENT_LOWAT_BYTES,
         socket.TCP_USER_TIMEOUT: max(1, int(write_timeout_s * 1000)),
-        socket.TCP_KEEPIDLE: KEEPALIVE_IDLE_S,
-        socket.TCP_KEEPINTVL: KEEPALIVE_INTERVAL_S,
+        socket.TCP_KEEPIDLE: max(1, min(KEEPALIVE_IDLE_MAX_S, int(write_timeout_s / 2))),
+        socket.TCP_KEEPINTVL: max(1, min(KEEPALIVE_INTERVAL_MAX_S, int(write_timeout_s / 6))),
         socket.TCP_KEEPCNT: KEEPALIVE_PROBES,
     }
     with suppress(OSError):  # the client may have left already
@@ -60,10 +62,10 @@ def unacknowledged(transport: asyncio.WriteTransport) -> int:
     """
     sock = transport.get_extra_info("socket")
     try:
-        queued = _INT.unpack(fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, _INT.pack(0)))[0]
+        queued = _queued(sock)
     except (OSError, ValueError, AttributeError):
         queued = 0
-    return int(queued) + transport.get_write_buffer_size()
+    return queued + transport.get_write_buffer_size()
 
 
 def reset_on_close(transport: asyncio.WriteTransport) -> None:
@@ -74,9 +76,35 @@ def reset_on_close(transport: asyncio.WriteTransport) -> None:
 
 
 def error_cause(sock: socket.socket) -> Cause:
-    """Tell a reset from a peer that vanished, by the socket's pending error; this clears the error."""
+    """Tell why a peer is gone by the socket's pending error; this clears the error."""
     try:
         number = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
     except OSError:
         return Cause.RESET
-    return Cause.VANISHED if number in _VANISHED_ERRORS else Cause.RESET
+    return cause_of(number, sock)
+
+
+def cause_of(number: int | None, sock: socket.socket) -> Cause:
+    """Tell a reset from a peer that vanished, and from one that is there and takes nothing, by the kernel's error."""
+    if number == errno.ETIMEDOUT:
+        return time_out_cause(sock)
+    return Cause.VANISHED if number in _UNREACHABLE else Cause.RESET
+
+
+def time_out_cause(sock: socket.socket) -> Cause:
+    """Tell a peer whose window is closed from one that is not there; asked when it has taken nothing for too long.
+
+    While a window is closed, nothing is sent that could go unanswered, and bytes wait. Where the kernel cannot tell,
+    as for a unix socket, the peer is there.
+    """
+    try:
+        retransmits = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_BYTES)[_RETRANSMITS_AT]
+        there = _queued(sock) > 0 and not retransmits
+    except OSError:
+        there = True
+    return Cause.STALLED if there else Cause.VANISHED
+
+
+def _queued(sock: socket.socket) -> int:
+    """Give the bytes that the kernel took and the peer's has not acknowledged, kept beyond an error (TIOCOUTQ)."""
+    return int(_INT.unpack(fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, _INT.pack(0)))[0])

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from sidecar.downstream.exchange import Exchange
 from sidecar.downstream.handover import EndHandover
 from sidecar.downstream.headers import Field, with_fields, without
-from sidecar.downstream.newcomer import read_newcomer
+from sidecar.downstream.newcomer import look_again, read_newcomer
 from sidecar.downstream.unseen import Unseen
 from sidecar.errors import DownstreamGoneError, ForestalledError, JournalUnavailableError
 from sidecar.turn.events import Delivered, DownstreamGone, EndedUnseen, Event, Forwarded, UpstreamLost
@@ -74,7 +74,10 @@ class TurnExchange(Exchange):
         if self._over.done():
             return
         self.tally.request_id = newcomer.turn.request_id
-        await self._let_in(newcomer.turn)
+        turn = await self._pass_gate(newcomer.turn)
+        if self._over.done():
+            return
+        await self._let_in(turn)
         if not self._is(State.OPEN):
             return
         upstream = await edge.pool.connect(fresh=True)
@@ -83,6 +86,13 @@ class TurnExchange(Exchange):
             return
         self._feed(Forwarded(at=edge.clock()))
         self._send(upstream, newcomer.body, with_fields(self._request_fields(), newcomer.added_fields))
+
+    async def _pass_gate(self, turn: Turn) -> Turn:
+        """Wait for what is in the turn's way; give it as it is by then. Nothing is awaited behind the last look."""
+        chat = self._match.route.chat
+        while await self._edge.gate.pass_(turn, timeout_s=chat.fence_timeout_s, left=self._over):
+            turn = await look_again(turn, chat, self._edge)
+        return turn
 
     def _request_fields(self) -> list[Field]:
         return without(super()._request_fields(), b"expect")  # which was met here

@@ -61,6 +61,9 @@ class Unseen:
     def count(self, number: int) -> None:
         """Count bytes that nobody sees."""
         self._bytes += number
+
+    def bound(self, number: int) -> None:
+        """Hold bytes against the limits, once it is known what they told."""
         self._drain.count(number)
 
     def end(self, turn: Turn | None, why: str | None) -> None:

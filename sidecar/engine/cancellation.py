@@ -3,6 +3,9 @@
 Only turns of the asking principal are looked at, so a stranger gets the same answer as for an unknown id. A request
 id that is known decides alone. Where it is not, the request may still be on its way: it is remembered, and the
 conversation id stops what is under way there, but undoes nothing that was delivered before.
+
+A newcomer that waits at the fence is as much under way as a turn. The request id of whatever was cancelled is
+remembered: neither such a newcomer nor a request that comes again later goes upstream.
 """
 
 from __future__ import annotations
@@ -92,19 +95,22 @@ class CancelDesk:
         return [turn for turn in live if turn.state in _UNDER_WAY] or live
 
     def _live(self, principal: str, name: str, value: str) -> Sequence[Turn]:
-        return [live.turn for live in self._driver.live_with(principal, name, value)]
+        live = [live.turn for live in self._driver.live_with(principal, name, value)]
+        return [*live, *self._driver.fence.newcomers(principal, name, value)]
 
     async def _cancel_known(self, turns: Sequence[Turn], grace_s: float) -> CancelOutcome:
         outcomes = await asyncio.gather(*(self._cancel_turn(turn, grace_s) for turn in turns))
         return CancelOutcome.CANCELLED if CancelOutcome.CANCELLED in outcomes else CancelOutcome.COMPLETED
 
     async def _cancel_turn(self, turn: Turn, grace_s: float) -> CancelOutcome:
-        if turn.state in _UNDONE:
-            return CancelOutcome.CANCELLED
         now = self._clock()
-        if turn.state not in _UNDER_WAY and not await self._may_undo(turn, now, grace_s):
+        undone = turn.state in _UNDONE
+        if not undone and turn.state not in _UNDER_WAY and not await self._may_undo(turn, now, grace_s):
             return CancelOutcome.COMPLETED
-        await self._driver.apply(turn.id, CancelRequested(at=now, cause=Cause.REQUESTED))
+        tombstones = self._set_tombstones(turn.principal, [("request_id", turn.request_id)])
+        if not undone:
+            await self._driver.apply(turn.id, CancelRequested(at=now, cause=Cause.REQUESTED))
+        await self._keep(tombstones)
         return CancelOutcome.CANCELLED
 
     async def _may_undo(self, turn: Turn, now: float, grace_s: float) -> bool:
@@ -115,12 +121,21 @@ class CancelDesk:
         return not (await self._journal.neighbours(turn)).confirmed
 
     def _remember(self, principal: str, ids: Sequence[tuple[str, str]]) -> asyncio.Future[list[None]]:
-        """Set tombstones: in memory at once, so that no request slips in between; done when they are durable."""
-        now = self._clock()
-        expires_at = now + self._tombstone_ttl_s
+        """Set tombstones; done when they are durable."""
+        return self._keep(self._set_tombstones(principal, ids))
+
+    def _set_tombstones(self, principal: str, ids: Sequence[tuple[str, str]]) -> Sequence[Tombstone]:
+        """Set tombstones in memory, at once, so that no request slips in between."""
+        expires_at = self._clock() + self._tombstone_ttl_s
         tombstones = [
             Tombstone(principal=principal, name=name, value=value, expires_at=expires_at) for name, value in ids
         ]
         for tombstone in tombstones:
             self._tombstones.add(tombstone)
-        return asyncio.gather(*(self._journal.submit(Change(tombstone=tombstone, at=now)) for tombstone in tombstones))
+            self._driver.fence.wake(tombstone.value)
+        return tombstones
+
+    def _keep(self, tombstones: Sequence[Tombstone]) -> asyncio.Future[list[None]]:
+        """Make tombstones durable."""
+        at = self._clock()
+        return asyncio.gather(*(self._journal.submit(Change(tombstone=tombstone, at=at)) for tombstone in tombstones))

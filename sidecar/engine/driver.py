@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
+from sidecar.engine.fence import Fence
 from sidecar.engine.keyed_lock import KeyedLock
 from sidecar.engine.ports import Change, Clock, Journal, LiveExchange, StepUpdate
 from sidecar.errors import JournalUnavailableError
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 
 RESUBMIT_S: Final = 0.5
 OVER: Final = frozenset({StepState.DELIVERED, StepState.DEAD})
+ANYONE: Final = ""
+"""Stands for the principal where it does not matter whose turns are meant."""
 STILL_THERE: Final = "the upstream still has it, however often it was rolled back"
 
 log = structlog.get_logger()
@@ -57,6 +60,8 @@ class Driver:
         self._live: dict[str, LiveTurn] = {}
         self._index: defaultdict[tuple[str, str, str], set[LiveTurn]] = defaultdict(set)
         self._locks = KeyedLock()
+        self.fence = Fence()
+        """Who waits for turns; it is told of whatever becomes durable of them."""
         self._emptied = asyncio.Event()
         self._emptied.set()
 
@@ -118,6 +123,10 @@ class Driver:
         """Give the principal's live turns with that request_id or conversation_id."""
         return tuple(self._index.get((principal, name, value), ()))
 
+    def live_in(self, conversation_id: str) -> Sequence[Turn]:
+        """Give the live turns of all principals that know the conversation by that id, also as a temporary one."""
+        return [live.turn for live in self._index.get((ANYONE, "conversation_id", conversation_id), ())]
+
     @property
     def live(self) -> Iterable[LiveTurn]:
         """The live turns, as they are now."""
@@ -140,6 +149,7 @@ class Driver:
         owed = _owed(effects)
         if after != before or owed or update:
             await self._journal.submit(change_of(after, owed, update, at=event.at))
+            self.fence.moved(after)
         if owed:
             self._on_owed()
         return after
@@ -191,6 +201,7 @@ class Driver:
         live.undurable -= 1
         if not durable.done():
             durable.set_result(None)
+        self.fence.moved(live.turn)
         if owed:
             self._on_owed()
         if live.released and not live.undurable:
@@ -203,11 +214,10 @@ class Driver:
             ("conversation_id", turn.conversation_id),
             ("conversation_id", turn.temp_id),
         )
-        for name, value in ids:
-            key = (turn.principal, name, value or "")
-            if value is not None and key not in live.keys:
-                live.keys.add(key)
-                self._index[key].add(live)
+        keys = {(who, name, one) for name, one in ids if one is not None for who in (turn.principal, ANYONE)}
+        for key in keys - live.keys:
+            live.keys.add(key)
+            self._index[key].add(live)
 
     def _forget(self, live: LiveTurn) -> None:
         self._live.pop(live.turn.id, None)

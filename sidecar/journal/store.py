@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from sidecar.engine.ports import Neighbours
 from sidecar.journal.connection import Reader, Writer, connected, faults_told
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
     from sidecar.engine.ports import Change, Clock, OwedStep, StepRow, Tombstone
     from sidecar.turn.state import Plan, State, Turn
+
+IDS_AT_ONCE: Final = 500
 
 
 class SqliteJournal:
@@ -107,7 +109,11 @@ class SqliteJournal:
 
     async def in_conversations(self, ids: Sequence[str]) -> list[Turn]:
         """Give what tells whether conversations, known by these ids (temp ids too), are gone (see the port)."""
-        return self._turns(await self._reader.rows("turns_in_conversations", {"ids": json.dumps(ids)}))
+        rows = []
+        for start in range(0, len(ids), IDS_AT_ONCE):  # others may read between
+            named = json.dumps(ids[start : start + IDS_AT_ONCE])
+            rows += await self._reader.rows("turns_in_conversations", {"ids": named})
+        return self._turns(rows)
 
     async def unsettled(self, *, after: str = "", limit: int = 1000) -> list[Turn]:
         """Give turns that are not settled and whose id is greater than `after`, in the order of their ids."""

@@ -70,7 +70,7 @@ class SidecarProcess:
         host: str = "127.0.0.1",
         journal: Path | None = None,
     ) -> None:
-        """Write the configuration: CONFIG, or `tables` over the settings' defaults. The journal is in the folder."""
+        """Write the configuration: CONFIG, or `tables` over the settings' defaults."""
         self.port = _free_port()
         self.url = f"http://{host}:{self.port}"
         self.journal = journal or folder / "sidecar.db"
@@ -132,9 +132,19 @@ class SidecarProcess:
         with closing(sqlite3.connect(self.journal)) as database:
             return dict(database.execute("SELECT request_id, state FROM turns"))
 
+    def causes(self) -> dict[str, str | None]:
+        """Give the cause of each turn in the journal, by request id."""
+        with closing(sqlite3.connect(self.journal)) as database:
+            return dict(database.execute("SELECT request_id, cause FROM turns"))
+
     async def until_settled(self, timeout_s: float) -> dict[str, str]:
         """Wait until every turn is settled; give their states by request id."""
         return await eventually(lambda: turns if set((turns := self.turns()).values()) <= SETTLED else None, timeout_s)
+
+    def forget_log(self) -> None:
+        """Begin the log anew, after having looked for what should never be in it."""
+        assert "Traceback" not in self.log_text(), self.log_text()[-4000:]
+        self._log.unlink()
 
     @property
     def pid(self) -> int:

@@ -71,8 +71,15 @@ class Stage:
 
     async def ask(self, *lines: str, client: Downstream | None = None, request_id: str = "r1") -> Chat:
         """Have a client ask, and the upstream take the question."""
-        client = client or await self.client()
+        if client is None:
+            client = await self.client()
+        elif client not in self.clients:
+            self.clients.append(client)
         await client.chat(f"X-Request-Id: {request_id}", *lines)
+        return await self.taken(client)
+
+    async def taken(self, client: Downstream) -> Chat:
+        """Have the upstream take what the client has asked."""
         peer, _ = await self.upstream.request()
         return Chat(client, peer)
 
@@ -124,18 +131,18 @@ class Stage:
         state: str,
         cause: str | None,
         status: int = 499,
-        logged: str | None = None,
+        logged: str | None = "",
         timeout_s: float = DEADLINE_S,
     ) -> dict[str, Any]:
         """Judge the only turn, r1, and nothing else: end the process in order, so that it makes what calls it owes.
 
-        `cause` is the journal's and, unless `logged` is another, the log's. Gives the turn's row.
+        `cause` is the journal's and, unless `logged` names another, the exchange's line's. Gives the turn's row.
         """
         turn = await self.turn_in(state, timeout_s=timeout_s)
         line = await self.exchange_line()
         await self.end()
         assert turn["cause"] == cause
-        assert (line["status"], line["cause"], line["turn"]) == (status, logged or cause, turn["id"])
+        assert (line["status"], line["cause"], line["turn"]) == (status, cause if logged == "" else logged, turn["id"])
         assert self.admin.lines == list(calls)
         assert {step["state"] for step in self.steps()} <= {"delivered"}
         assert [other["id"] for other in self.turns()] == [turn["id"]]
@@ -159,7 +166,12 @@ class Stage:
 
 @asynccontextmanager
 async def stage(
-    folder: Path, *, chat: dict[str, Any] | None = None, host: str = "127.0.0.1", **sections: dict[str, Any]
+    folder: Path,
+    *,
+    chat: dict[str, Any] | None = None,
+    host: str = "127.0.0.1",
+    journal_path: Path | None = None,
+    **sections: dict[str, Any],
 ) -> AsyncIterator[Stage]:
     """Run a sidecar whose files lie in the folder. `chat` is the `[[chat]]`, `sections` the other tables."""
     async with Upstream.listening() as upstream, AdminFake.listening() as admin:
@@ -169,7 +181,8 @@ async def stage(
         }
         tables = {name: {**values, **sections.pop(name, {})} for name, values in base.items()}
         all_tables = {**tables, **sections, "chat": [chat or {}]}
-        running = Stage(SidecarProcess(folder, upstream.url, tables=all_tables, host=host), upstream, admin)
+        process = SidecarProcess(folder, upstream.url, tables=all_tables, host=host, journal=journal_path)
+        running = Stage(process, upstream, admin)
         try:
             await running.process.start()
             yield running

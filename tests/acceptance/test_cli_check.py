@@ -90,12 +90,12 @@ def test_check_says_ok_and_what_it_comes_to_without_secrets(config: Path) -> Non
     assert (result.returncode, result.stderr) == (0, "")
     ok, *summary = result.stdout.splitlines()
     assert ok == f"OK: {config}"
-    assert "  listen     127.0.0.1:8080" in summary
-    assert "  upstream   http://127.0.0.1:9" in summary
-    assert "  chat       POST /api/ai-coach/chat, cancelled by POST /api/ai-coach/cancel" in summary
-    assert "    cancel   POST /admin/requests/{request_id}/cancel" in summary
-    assert "    confirm  PUT /confirm" in summary
-    assert "    verify   none" in summary
+    assert "  listen          127.0.0.1:8080" in summary
+    assert "  upstream        http://127.0.0.1:9" in summary
+    assert "  chat            POST /api/ai-coach/chat, cancelled by POST /api/ai-coach/cancel" in summary
+    assert "    cancel        POST /admin/requests/{request_id}/cancel" in summary
+    assert "    confirm       PUT /confirm" in summary
+    assert "    verify        none" in summary
     assert "hunter2" not in result.stdout
 
 

@@ -29,7 +29,11 @@ class Downstream(RawSocket):
         if small_buffer:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SMALL_BUFFER_BYTES)
         client = cls(sock)
-        await asyncio.get_running_loop().sock_connect(sock, address)
+        try:
+            await asyncio.get_running_loop().sock_connect(sock, address)
+        except OSError:
+            client.close()
+            raise
         return client
 
     async def get(self, target: str = "/", *lines: str) -> None:

@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, Protocol
 
 from sidecar.engine.operator import OperatorReads
+from sidecar.engine.orders import OrderBook
 from sidecar.engine.ports import Journal, Neighbours, OwedStep, Tombstone
 from sidecar.errors import JournalUnavailableError
 from sidecar.turn.state import UNSETTLED, State, StepKind, Turn
@@ -30,8 +31,8 @@ CONFIRMED: Final = frozenset({State.CONFIRMING, State.COMPLETED})
 PRUNABLE: Final = frozenset({State.COMPLETED, State.CANCELLED, State.REFUSED})
 
 
-class WholeJournal(Journal, OperatorReads, Protocol):
-    """What every journal must be: the engine's port, and what the operator reads."""
+class WholeJournal(Journal, OperatorReads, OrderBook, Protocol):
+    """What every journal must be: the engine's port, what the operator reads, and their orders."""
 
     async def close(self) -> None:
         """Make durable what is pending; after that, nothing is available."""
@@ -45,6 +46,7 @@ class MemoryJournal:
         self._turns: dict[str, Turn] = {}
         self._outbox = MemoryOutbox()
         self._tombstones: dict[tuple[str, str, str], Tombstone] = {}
+        self._orders: dict[str, float] = {}
         self._pending: list[tuple[Change, asyncio.Future[None]]] = []
 
     # -- changes ---------------------------------------------------------------------------------------------------
@@ -122,7 +124,8 @@ class MemoryJournal:
         """Give what tells whether conversations, known by these ids (temp ids too), are gone."""
         self._check()
         there = {
-            name: [turn for turn in self._turns.values() if name in {turn.conversation_id, turn.temp_id}] for name in ids
+            name: [turn for turn in self._turns.values() if name in {turn.conversation_id, turn.temp_id}]
+            for name in ids
         }
         found = {
             turn.id: self._whole(turn)
@@ -196,6 +199,23 @@ class MemoryJournal:
         """Give all dead steps, newest first."""
         return await self.outbox("dead", limit=len(list(self._outbox)))
 
+    # -- the operator's orders -------------------------------------------------------------------------------------
+
+    async def order_cancel(self, turn_id: str, *, at: float) -> None:
+        """Order a turn to be cancelled; a second order changes nothing."""
+        self._check()
+        self._orders.setdefault(turn_id, at)
+
+    async def orders(self) -> Sequence[str]:
+        """Give the ids of turns that are to be cancelled, in the order of the orders."""
+        self._check()
+        return sorted(self._orders, key=lambda turn_id: self._orders[turn_id])
+
+    async def drop_order(self, turn_id: str) -> None:
+        """Forget an order that was carried out."""
+        self._check()
+        self._orders.pop(turn_id, None)
+
     # -- what is forgotten -----------------------------------------------------------------------------------------
 
     async def tombstones(self, *, now: float) -> Sequence[Tombstone]:
@@ -213,6 +233,7 @@ class MemoryJournal:
         for turn in turns:
             del self._turns[turn.id]
             self._outbox.forget(turn.id)
+            self._orders.pop(turn.id, None)
         expired = [key for key, tombstone in self._tombstones.items() if tombstone.expires_at <= now][:limit]
         for key in expired:
             del self._tombstones[key]

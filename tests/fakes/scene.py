@@ -116,7 +116,12 @@ def no_complaints() -> Iterator[None]:
 
 @asynccontextmanager
 async def scene(
-    path: Path, *, chat: Section | Iterable[Section] = (), upstream_small_buffer: bool = False, **sections: Section
+    path: Path,
+    *,
+    chat: Section | Iterable[Section] = (),
+    guard: Iterable[Section] = (),
+    upstream_small_buffer: bool = False,
+    **sections: Section,
 ) -> AsyncIterator[Scene]:
     """Run a sidecar with its journal under `path`. `chat` is one `[[chat]]` or several, `sections` the other tables."""
     async with AsyncExitStack() as stack:
@@ -134,7 +139,8 @@ async def scene(
             "console": {"address": "off"},
         }
         table = {name: {**values, **sections.pop(name, {})} for name, values in base.items()}
-        settings = load_table({**table, **sections, **({"chat": chats} if chats else {})}, {})
+        arrays = {"guard": list(guard), **({"chat": chats} if chats else {})}
+        settings = load_table({**table, **sections, **arrays}, {})
         sidecar = await stack.enter_async_context(Sidecar.start(settings))
         running = Scene(sidecar, upstream, admin, journal_path, logs)
         try:

@@ -67,7 +67,7 @@ class SimulatedAdminApi:
         self, answered: asyncio.Future[CallOutcome], kind: StepKind, turn: Turn, key: str, answers: bool
     ) -> None:
         outcome = self._upstream.call(kind, turn, key)
-        self._laws.acted(kind, turn, key, outcome)
+        self._laws.acted(kind, turn, outcome)
         if answers:
             self._loop.outside(self._dice.between(0, 0.05), self._answer, answered, outcome)
 

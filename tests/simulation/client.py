@@ -62,7 +62,7 @@ class Visit:
     _exchange: SimulatedExchange | None = None
     _arrives_at: float = 0.0
     _tries: int = 0
-    _sent: bool = False
+    sent: bool = False
 
     @property
     def request_id(self) -> str:
@@ -82,7 +82,7 @@ class Visit:
     # -- the message -----------------------------------------------------------------------------------------------
 
     def _send(self) -> None:
-        if self._sent:
+        if self.sent:
             return
         sidecar = self.world.sidecar
         if sidecar is None:
@@ -91,7 +91,7 @@ class Visit:
             if not self.over:
                 self.world.loop.outside(0.5, self._send)
             return
-        self._sent = self.connected = True
+        self.sent = self.connected = True
         self.world.note("client sends", self.turn_id, self.names, self.begins)
         self._exchange = sidecar.take(self)
         for intent in self.intents:
@@ -112,6 +112,8 @@ class Visit:
         self.knows = conversation_id or self.knows
         if what == "end":
             self._have_all()
+        elif what == "end of an error":
+            self.over = True
         if what == self.leaves_at:
             self.leave()
 
@@ -166,7 +168,7 @@ class Visit:
         )
         self.asks.append(ask)
         self.world.laws.asked(ask)
-        sidecar.process.spawn(sidecar.answer_cancel(ask))
+        sidecar.ask(ask)
 
     def answered(self, ask: Ask) -> None:
         """Take the answer to a request to cancel: who asked first now sends the message."""

@@ -9,10 +9,11 @@ from __future__ import annotations
 import asyncio
 import random
 from contextvars import Context, ContextVar, copy_context
+from types import CoroutineType
 from typing import TYPE_CHECKING, Any, Final, TypeVar, TypeVarTuple, Unpack
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Sequence
+    from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 
 Args = TypeVarTuple("Args")
 Result = TypeVar("Result")
@@ -21,8 +22,11 @@ Item = TypeVar("Item")
 _PROCESS: Final[ContextVar[Process | None]] = ContextVar("process", default=None)
 
 
+ROUNDS_MAX: Final = 50_000
+
+
 class StandstillError(Exception):
-    """Nothing is ready and no timer is set: whoever still waits would wait for ever."""
+    """Nothing is ready and no timer is set, so whoever still waits would wait for ever; or the loop goes round and round."""
 
 
 class Dice:
@@ -56,9 +60,11 @@ class VirtualLoop(asyncio.BaseEventLoop):
     def __init__(self) -> None:
         super().__init__()
         self._now = 0.0
+        self._rounds = 0
         self._selector = self
         self._outside = copy_context()
-        self._buried: list[asyncio.Task[Any]] = []
+        self._made: list[asyncio.Task[Any]] = []
+        self._is_over = False
 
     def time(self) -> float:
         """Give the virtual time, in seconds."""
@@ -66,7 +72,8 @@ class VirtualLoop(asyncio.BaseEventLoop):
 
     def select(self, timeout: float | None) -> Sequence[object]:
         """Let the time pass until the next timer."""
-        if timeout is None:
+        self._rounds += 1
+        if timeout is None or self._rounds > ROUNDS_MAX:
             raise StandstillError
         self._now += timeout
         return ()
@@ -74,15 +81,30 @@ class VirtualLoop(asyncio.BaseEventLoop):
     def _process_events(self, event_list: Sequence[object]) -> None:
         """Do nothing: no event comes from outside."""
 
+    def _asyncgen_finalizer_hook(self, agen: AsyncGenerator[Any, Any]) -> None:
+        """Do nothing: only those of the dead are not finished."""
+        self._asyncgens.discard(agen)  # type: ignore[attr-defined]
+
     def call_soon(
         self, callback: Callable[[Unpack[Args]], object], *args: Unpack[Args], context: Context | None = None
     ) -> asyncio.Handle:
         """Call back next; never, where the process of the context is dead."""
         handle = super().call_soon(callback, *args, context=context)
         process = _PROCESS.get() if context is None else context.get(_PROCESS)
-        if process is not None and not process.step():
+        if self._is_over or (process is not None and not process.step()):
             handle.cancel()
         return handle
+
+    def create_task(
+        self, coro: Coroutine[Any, Any, Result], *, name: str | None = None, context: Context | None = None
+    ) -> asyncio.Task[Result]:
+        """Make a task, and have its process know it."""
+        task = super().create_task(coro, name=name, context=context)
+        process = _PROCESS.get() if context is None else context.get(_PROCESS)
+        self._made.append(task)
+        if process is not None:
+            process.own(task)
+        return task
 
     def outside(self, after_s: float, callback: Callable[[Unpack[Args]], object], *args: Unpack[Args]) -> None:
         """Call back later, whichever process may be dead by then."""
@@ -94,10 +116,16 @@ class VirtualLoop(asyncio.BaseEventLoop):
         for handle in ready:
             if handle._context.get(_PROCESS) is process:  # type: ignore[attr-defined]
                 handle.cancel()
-        for task in asyncio.all_tasks(self):
-            if task.get_context().get(_PROCESS) is process:
-                task._log_destroy_pending = False  # type: ignore[attr-defined]
-                self._buried.append(task)  # else its `finally` would run when it is collected
+
+    def close(self) -> None:
+        """End; only now is what was left undone taken apart, because a `finally` would still do something."""
+        self._is_over = True
+        for task in self._made:
+            task._log_destroy_pending = False  # type: ignore[attr-defined]
+            work = task.get_coro()
+            if isinstance(work, CoroutineType):
+                work.close()
+        super().close()
 
 
 class Process:
@@ -108,6 +136,7 @@ class Process:
         self._on_death = on_death
         self._context = copy_context()
         self._context.run(_PROCESS.set, self)
+        self._tasks: list[asyncio.Task[Any]] = []
         self._steps_left: int | None = None
         self.alive = True
 
@@ -122,7 +151,11 @@ class Process:
 
     def tasks(self) -> list[asyncio.Task[Any]]:
         """Give its tasks that are not done."""
-        return [task for task in asyncio.all_tasks(self._loop) if task.get_context().get(_PROCESS) is self]
+        return [task for task in self._tasks if not task.done()]
+
+    def own(self, task: asyncio.Task[Any]) -> None:
+        """Take a task that was made in the process."""
+        self._tasks.append(task)
 
     def kill(self, after_steps: int) -> None:
         """End it after that many more steps of the loop."""
@@ -130,6 +163,10 @@ class Process:
             self._die()
         else:
             self._steps_left = after_steps
+
+    def spare(self) -> None:
+        """Let it live, if it is to be killed."""
+        self._steps_left = None
 
     def step(self) -> bool:
         """Count a step; say whether the process lives."""

@@ -68,11 +68,10 @@ class SimulatedExchange:
             await self._over
         except SidecarError as error:
             self._fail(error)
-        finally:
-            if self._decided is not None:
-                await self._decided
-            self._running = False
-            self._release()
+        if self._decided is not None:
+            await self._decided
+        self._running = False
+        self._release()
 
     # -- before the upstream hears of it ---------------------------------------------------------------------------
 
@@ -146,7 +145,7 @@ class SimulatedExchange:
             self._held = True
             self._feed(AnswerEnded(at=self._world.wall(), captured=final)).add_done_callback(self._show_end)
         else:
-            self._show("end", None)
+            self._show("end of an error", None)
             self._finish()
 
     def answer_failed(self) -> None:
@@ -186,6 +185,12 @@ class SimulatedExchange:
             self._feed(self._departure(cause))
         if not self._away and self._drain_timer is None:
             self.close_upstream()
+
+    def shut_down(self) -> None:
+        """Break off; what was shown to its end is decided by the acknowledgement, or by recovery."""
+        if self._decided is None:
+            self.left(Cause.SHUTDOWN)
+        self._visit.cut_off()
 
     def _decide(self, event: Event) -> None:
         if self._decided is not None and not self._decided.done():

@@ -15,26 +15,28 @@ from sidecar.errors import JournalUnavailableError
 from tests.fakes.memory_journal import MemoryJournal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from sidecar.engine.ports import Change, Neighbours, OwedStep, StepRow, Tombstone
     from sidecar.turn.state import Turn
     from tests.simulation.clock import Dice, VirtualLoop
+    from tests.simulation.laws import Laws
 
     Group = list[tuple[Change, asyncio.Future[None]]]
 
 
 class SimulatedJournal(MemoryJournal):
-    """Implements `WholeJournal`. While it is `full`, it can be read but not written."""
+    """Implements `WholeJournal`. While it is `full`, it cannot be written; while `broken`, not even read."""
 
-    def __init__(self, loop: VirtualLoop, dice: Dice, committed: Callable[[Turn], None]) -> None:
+    def __init__(self, loop: VirtualLoop, dice: Dice, laws: Laws) -> None:
         super().__init__()
         self.full = False
+        self.broken = False
         self.closed = False
         self.slow = False
         self._loop = loop
         self._dice = dice
-        self._committed = committed
+        self._laws = laws
         self._writing: Group = []
 
     # -- changes ---------------------------------------------------------------------------------------------------
@@ -72,7 +74,7 @@ class SimulatedJournal(MemoryJournal):
         for change, _ in group if error is None else ():
             self._put(change)
             if change.turn is not None:
-                self._committed(self._whole(change.turn))
+                self._laws.committed(self._whole(change.turn))
         self._loop.outside(self._delay_s() / 2, self._tell, group, error)
 
     def _tell(self, group: Group, error: JournalUnavailableError | None) -> None:
@@ -127,6 +129,7 @@ class SimulatedJournal(MemoryJournal):
 
     async def neighbours(self, turn: Turn) -> Neighbours:
         await self._pause()
+        self._laws.looked_at[turn.id] = self._loop.time()
         neighbours = await super().neighbours(turn)
         await self._pause()
         return neighbours
@@ -163,7 +166,11 @@ class SimulatedJournal(MemoryJournal):
     # -- leaves ----------------------------------------------------------------------------------------------------
 
     def _unwritable(self) -> JournalUnavailableError | None:
-        return JournalUnavailableError("the disk is full") if self.full else self._unavailable()
+        return JournalUnavailableError("the disk is full") if self.full or self.broken else None
+
+    def _check(self) -> None:
+        if self.broken:
+            raise JournalUnavailableError("the disk is broken")
 
     def _check_writable(self) -> None:
         if (error := self._unwritable()) is not None:

@@ -1,6 +1,6 @@
-"""The laws of a turn (DESIGN), as what the simulation watches: at every step where possible, else at the end.
+"""The laws of a turn (DESIGN.md), watched at every step. It knows what the sidecar cannot: what each client saw.
 
-It knows the truth that the sidecar cannot know: what each client saw and asked for, what the upstream holds.
+`ends` looks once more when everything has settled. What breaks a law is written down in `broken`, and ends the schedule.
 """
 
 from __future__ import annotations
@@ -11,118 +11,187 @@ from typing import TYPE_CHECKING, Final
 
 from sidecar.engine.cancellation import CancelOutcome
 from sidecar.engine.ports import CallOutcome, Verdict
-from sidecar.turn.state import SETTLED, Cause, State, StepKind, Turn
-from tests.simulation.client import STRANGER
+from sidecar.turn.state import Cause, State, StepKind, Turn
+from tests.simulation.client import STRANGER, Ask, Visit
 from tests.simulation.site import GRACE_S
 
 if TYPE_CHECKING:
-    from tests.simulation.client import Ask, Visit
+    from collections.abc import Iterable, Iterator
+
     from tests.simulation.upstream import Generation
     from tests.simulation.world import World
 
 CONFIRMED: Final = frozenset({State.CONFIRMING, State.COMPLETED})
 UNDONE: Final = frozenset({State.CANCELLING, State.CANCELLED, State.UNRESOLVED})
-SHOWABLE: Final = frozenset(State) - UNDONE
-FINAL: Final = frozenset({State.CANCELLED, State.REFUSED})
+FOR_GOOD: Final = frozenset({State.CANCELLED, State.REFUSED})
 
 
 @dataclass(eq=False, slots=True)
 class Record:
-    """What is known of a turn. `lives` are the numbers of the processes that knew it."""
+    """What is known of a turn. `life` is the number of the process to which its request came."""
 
     visit: Visit
-    born: int
+    life: int
     durable: Turn | None = None
     confirmed_since: float | None = None
     confirmed_at: float | None = None
     forestalled: bool = False
-    was_kept: bool = False
-    restarted_answered: bool = False
+    recovered: bool = False
     comebacks: int = 0
     keys: defaultdict[StepKind, set[str]] = field(default_factory=lambda: defaultdict(set))
+    acted: defaultdict[StepKind, set[Verdict]] = field(default_factory=lambda: defaultdict(set))
 
 
 class Laws:
-    """Watches; what breaks a law is in `broken`."""
+    """Watches."""
 
     def __init__(self, world: World) -> None:
         self.broken: list[str] = []
         self.records: dict[str, Record] = {}
+        self.asks: list[Ask] = []
+        self.looked_at: dict[str, float] = {}
         self._world = world
 
-    def _must(self, law: str, holds: bool, turn_id: str) -> None:
+    def must(self, law: str, holds: object, about: str) -> None:
+        """Write down what does not hold."""
         if not holds:
-            self._world.note("LAW BROKEN", law, turn_id)
-            self.broken.append(f"{law}: {turn_id}")
+            self._world.note("LAW BROKEN", law, about)
+            self.broken.append(f"law {law}: {about}")
 
     # -- the journal -----------------------------------------------------------------------------------------------
 
     def committed(self, turn: Turn) -> None:
         """A turn became durable as it now is."""
         record = self.records[turn.id]
+        self._world.note("durable", turn.id, turn.state, turn.cause, dict(turn.steps))
         before, record.durable = record.durable, turn
-        self._world.note("durable", turn.id, turn.state, dict(turn.steps))
-        was = before.state if before else None
-        self._must("a turn that is settled for good stays so", was not in FINAL or turn.state is was, turn.id)
+        was = before.state if before is not None else None
+        if was is turn.state:
+            return
+        self.must("2: what is settled for good is changed", was not in FOR_GOOD, turn.id)
         if turn.state in CONFIRMED and was not in CONFIRMED:
-            record.confirmed_since, record.confirmed_at = self._world.loop.time(), turn.confirmed_at
+            self._confirmed(record, turn)
+        if turn.state in UNDONE and was not in UNDONE:
+            self._undone(record, turn, was)
+        if turn.state is State.CANCELLED:
+            self._cancelled(turn)
+        if turn.state is State.REFUSED:
+            self.must("2: refused, but the upstream took it up", not self._taken_up(turn.id), turn.id)
+
+    def _confirmed(self, record: Record, turn: Turn) -> None:
+        record.confirmed_since, record.confirmed_at = self._world.loop.time(), turn.confirmed_at
+        record.recovered = record.life != self._world.life or self._world.is_old(turn)
+
+    def _undone(self, record: Record, turn: Turn, was: State | None) -> None:
+        asks = list(self._asks_for(turn))
         if turn.cause is Cause.REQUESTED:
-            asked = any(self._means(ask, turn) for ask in self._own_asks())
-            self._must("6: nobody who may do so asked for the cancel", asked, turn.id)
-        if turn.state is State.CANCELLED and StepKind.CANCEL in self._world.site.kinds:
-            generation = self._world.upstream.generations.get(turn.id)
-            stopped = generation is None or not generation.may_still_save
-            self._must("2: cancelled, and the upstream goes on", stopped, turn.id)
+            self.must("6: cancelled, and nobody who may asked for it", asks, turn.id)
+        if record.visit.complete:
+            self.must("5: what the client saw complete is undone, and it did not ask for it", asks, turn.id)
+        if was in CONFIRMED and record.confirmed_at is not None:
+            until = record.confirmed_at + GRACE_S
+            in_time = any(min(ask.wall_at, self._world.wall()) <= until for ask in asks)
+            self.must("6: a cancel after the grace time undoes the turn", in_time, turn.id)
+
+    def _cancelled(self, turn: Turn) -> None:
+        """Check that the upstream was really stopped, where there is a call for that."""
+        generation = self._world.upstream.generations.get(turn.id)
+        if generation is not None and StepKind.CANCEL in self._world.site.kinds:
+            self.must("2: cancelled, but the upstream goes on", generation.over is not None, turn.id)
 
     # -- the exchange ----------------------------------------------------------------------------------------------
 
     def sent(self, turn: Turn) -> None:
         """A request goes upstream."""
-        record = self.records[turn.id]
         self._world.note("sent upstream", turn.id)
-        self._must("1: the upstream hears of a turn that is not durable", self._world.journal.holds(turn.id), turn.id)
-        self._must("6: cancelled first, and sent upstream", not record.forestalled, turn.id)
-        self._must("6: cancelled, and sent upstream", turn.state is State.OPEN, turn.id)
+        self.must("1: the upstream hears of a turn that is not durable", self._world.journal.holds(turn.id), turn.id)
+        self.must("6: cancelled first, and sent upstream", not self.records[turn.id].forestalled, turn.id)
+        self.must("6: cancelled before it was sent upstream", turn.state is State.OPEN, turn.id)
 
     def shown(self, turn: Turn, what: str) -> None:
         """Something of the answer goes to the client."""
-        record = self.records[turn.id]
         self._world.note("shown", turn.id, what)
-        self._must("4: something of a cancelled answer is shown", turn.state in SHOWABLE, turn.id)
-        if what == "end" and turn.state is not State.REFUSED:
-            answered = record.durable is not None and record.durable.answered_at is not None
-            self._must("5: the end is shown before it is durable", answered, turn.id)
+        self.must("4: something of a cancelled answer is shown", turn.state not in UNDONE, turn.id)
+        if what == "end":
+            durable = self.records[turn.id].durable
+            answered = durable is not None and durable.answered_at is not None
+            self.must("5: the end is shown before it is durable", answered, turn.id)
 
     def disconnects(self, turn: Turn, generation: Generation, *, drained_out: bool) -> None:
         """The sidecar closes the upstream's connection."""
+        self._world.note("disconnects", turn.id)
         plan = self._world.site.plan
-        untold = turn.begins and not plan.needs[StepKind.ROLLBACK] <= turn.captured.keys()
-        undone = turn.state in UNDONE and turn.cause not in plan.keeps
-        early = untold and undone and turn.listening and not drained_out and generation.over is None
-        self._must("4: closed before the id could show", not early, turn.id)
+        undone = turn.state in UNDONE and turn.cause not in plan.keeps and turn.begins
+        untold = not plan.needs[StepKind.ROLLBACK] <= turn.captured.keys()
+        early = undone and untold and generation.over is None and not drained_out
+        self.must("4: closed before the id could show", not early, turn.id)
 
     # -- requests to cancel ----------------------------------------------------------------------------------------
 
     def asked(self, ask: Ask) -> None:
         """Someone asks for a cancel."""
         self._world.note("cancel asked", ask.principal, ask.request_id, ask.conversation_id)
+        self.asks.append(ask)
 
     def answered(self, ask: Ask) -> None:
         """A request to cancel is answered."""
-        visit = ask.visit
         self._world.note("cancel answered", ask.principal, ask.request_id, ask.conversation_id, ask.outcome)
+        visit = ask.visit
         if ask.outcome is None:
             return
         if ask.principal == STRANGER:
-            told = ask.outcome is not CancelOutcome.REMEMBERED
-            self._must("6: a stranger gets another answer than for an unknown id", not told, visit.turn_id)
+            unknown = ask.outcome is CancelOutcome.REMEMBERED
+            self.must("6: a stranger is answered otherwise than for an unknown id", unknown, visit.turn_id)
             return
-        record = self.records.get(visit.turn_id)
-        if record is None:
-            return
-        by_conversation = visit.begins and ask.conversation_id is not None and ask.conversation_id == visit.names
-        if not visit.sent and (ask.request_id is not None or by_conversation):
-            record.forestalled = True
-        late = record.confirmed_at is not None and min(ask.wall_at, self._world.wall()) > record.confirmed_at + GRACE_S
-        if ask.request_id is not None and late and not record.cancelled_before(ask):
-            self._must("6: a late cancel ignores the grace time", ask.outcome is CancelOutcome.COMPLETED, visit.turn_id)
+        begun_there = visit.begins and ask.conversation_id is not None and ask.conversation_id == visit.names
+        if not visit.sent and (ask.request_id is not None or begun_there):
+            self.records[visit.turn_id].forestalled = True
+
+    # -- the admin API ---------------------------------------------------------------------------------------------
+
+    def called(self, kind: StepKind, turn: Turn, key: str, fate: str) -> None:
+        """The dispatcher makes a call."""
+        record = self.records[turn.id]
+        self._world.note("calls", turn.id, kind, key, fate)
+        record.keys[kind].add(key)
+        rounds = 1 + (record.comebacks if kind is StepKind.ROLLBACK else 0)
+        if kind is not StepKind.VERIFY:
+            self.must("2: another idempotency key for the same step", len(record.keys[kind]) <= rounds, turn.id)
+        if kind in {StepKind.ROLLBACK, StepKind.CONFIRM}:
+            self.must(f"3: {kind} for a turn that did not begin its conversation", record.visit.begins, turn.id)
+        if kind is StepKind.ROLLBACK:
+            looked_at = self.looked_at.pop(turn.id, self._world.loop.time())
+            since = (other.confirmed_since for other in self._neighbours(turn))
+            kept = any(at is not None and at < looked_at for at in since)
+            self.must("3: rollback, though another turn in the conversation was confirmed", not kept, turn.id)
+
+    def acted(self, kind: StepKind, turn: Turn, outcome: CallOutcome) -> None:
+        """A call arrived, and was acted on."""
+        record = self.records[turn.id]
+        self._world.note("upstream acts", turn.id, kind, outcome.verdict)
+        record.acted[kind].add(outcome.verdict)
+        if kind is StepKind.VERIFY and outcome.verdict is Verdict.DONE:
+            record.comebacks += 1
+
+    # -- leaves ----------------------------------------------------------------------------------------------------
+
+    def confirmed_neighbour(self, turn: Turn) -> bool:
+        """Say whether another turn in the conversation was ever confirmed."""
+        return any(other.confirmed_since is not None for other in self._neighbours(turn))
+
+    def _neighbours(self, turn: Turn) -> Iterator[Record]:
+        for record in self.records.values():
+            other = record.durable
+            if other is not None and other.id != turn.id and other.conversation_id == turn.conversation_id:
+                yield record
+
+    def _asks_for(self, turn: Turn) -> Iterable[Ask]:
+        """Give the cancels of those who may that mean the turn."""
+        ids = {turn.conversation_id, turn.temp_id} - {None}
+        for ask in self.asks:
+            if ask.principal == turn.principal and (ask.request_id == turn.request_id or ask.conversation_id in ids):
+                yield ask
+
+    def _taken_up(self, turn_id: str) -> bool:
+        generation = self._world.upstream.generations.get(turn_id)
+        return generation is not None and generation.taken_up

@@ -16,7 +16,7 @@ from sidecar.engine.sweeper import Sweeper
 from sidecar.engine.tombstones import Tombstones
 from sidecar.engine.wakeup import Wakeup
 from sidecar.errors import JournalUnavailableError
-from sidecar.turn.state import Cause, Turn
+from sidecar.turn.state import Turn
 from tests.simulation.exchange import SimulatedExchange
 from tests.simulation.site import BACKOFF, CONCURRENCY_MAX, GRACE_S, LEASE_S, TEMP_TTL_S, TOMBSTONE_TTL_S
 
@@ -57,7 +57,7 @@ class SimulatedSidecar:
             Pruner(world.journal, world.wall, retention_s=world.site.retention_s),
         )
         self.desk = CancelDesk(world.journal, self.driver, tombstones, world.wall, tombstone_ttl_s=TOMBSTONE_TTL_S)
-        self._stopping = False
+        self._asks: dict[asyncio.Task[None], None] = {}
 
     @classmethod
     async def start(cls, world: World, process: Process) -> SimulatedSidecar:
@@ -71,16 +71,17 @@ class SimulatedSidecar:
 
     async def stop(self) -> None:
         """Stop in order."""
-        self._stopping = True
         await asyncio.sleep(SHUTDOWN_GRACE_S if self.exchanges else 0)
         for exchange in tuple(self.exchanges.values()):
-            exchange.left(Cause.SHUTDOWN)
+            exchange.shut_down()
         try:
             async with asyncio.timeout(LAST_TURNS_S):
                 await self.driver.wait_until_empty()
         except TimeoutError:
             pass
         await self.dispatcher.drain(LAST_STEPS_S)
+        if self._asks:
+            await asyncio.wait(self._asks)
         for service in reversed(self.services):
             await service.stop()
         await self.world.journal.close()
@@ -109,8 +110,13 @@ class SimulatedSidecar:
         await exchange.run()
         del self.exchanges[turn_id]
 
-    async def answer_cancel(self, ask: Ask) -> None:
-        """Answer a request to cancel."""
+    def ask(self, ask: Ask) -> None:
+        """Take a request to cancel."""
+        task = self.process.spawn(self._answer(ask))
+        self._asks[task] = None
+        task.add_done_callback(self._asks.pop)
+
+    async def _answer(self, ask: Ask) -> None:
         await self.world.port()
         try:
             outcome = await self.desk.cancel(

@@ -53,6 +53,7 @@ AT: Final = 2.0
 CAPTURED: Final = ({"conversation_id": "temp"}, {"task_id": "k1"}, {"message_id": "m1"})
 LOOKS_AFTER_S: Final = (0.0, 2.0)
 ROLLBACKS_MAX: Final = 1
+KEPT: Final = StepDelivered(at=AT, kind=StepKind.ROLLBACK, kept=True)
 KEEPS: Final = frozenset({Cause.CLOSED})
 NOTHING_OWED: Final[Outbox] = MappingProxyType({})
 WORLDS_MAX: Final = 20_000
@@ -97,7 +98,7 @@ def may_happen(world: World) -> Iterator[Event]:
     for kind in world.turn.steps:
         yield from (StepDelivered(at=AT, kind=kind), StepDied(at=AT, kind=kind), StepRevived(at=AT, kind=kind))
     if StepKind.ROLLBACK in world.turn.steps:
-        yield StepDelivered(at=AT, kind=StepKind.ROLLBACK, kept=True)
+        yield KEPT
     if StepKind.VERIFY in world.turn.steps:
         yield StepDelivered(at=AT, kind=StepKind.VERIFY, gone=True)
     if world.turn.plan.cancel_tells and StepKind.CANCEL in world.turn.steps:
@@ -149,7 +150,10 @@ def happens(world: World, event: Event) -> tuple[World, tuple[Effect, ...]]:
 
 def _outbox_after(outbox: Outbox, turn: Turn, event: Event, effects: tuple[Effect, ...]) -> Outbox:
     """Give the outbox as the driver and the journal leave it."""
-    change = change_of(turn, effects, _update(turn, event), at=AT)
+    update = _update(turn, event)
+    if not update and not effects:
+        return outbox
+    change = change_of(turn, effects, update, at=AT)
     ended = {change.update.kind: change.update.state} if change.update else {}
     return MappingProxyType({**outbox, **ended, **dict.fromkeys(change.owed, StepState.PENDING)})
 
@@ -194,7 +198,8 @@ def plans() -> Iterator[Plan]:
     """Give every combination of the calls that settle a turn in one go."""
     conversation = (None, CONVERSATION)
     for cancel, rollback, confirm, tells in product(CANCELS, conversation, conversation, (False, True)):
-        yield _plan({StepKind.CANCEL: cancel, StepKind.ROLLBACK: rollback, StepKind.CONFIRM: confirm}, tells=tells)
+        if not tells or (cancel and rollback):
+            yield _plan({StepKind.CANCEL: cancel, StepKind.ROLLBACK: rollback, StepKind.CONFIRM: confirm}, tells=tells)
 
 
 def plans_that_look_back() -> Iterator[Plan]:
@@ -203,8 +208,9 @@ def plans_that_look_back() -> Iterator[Plan]:
     own = {StepKind.ROLLBACK_TURN: frozenset({"conversation_id", "message_id"})}
     for cancel, more in product(CANCELS, (look, own)):
         yield _plan({StepKind.CANCEL: cancel, StepKind.ROLLBACK: CONVERSATION, **more})
-    for keeps in (False, True):
-        yield _plan({StepKind.CANCEL: CANCELS[1], StepKind.ROLLBACK: CONVERSATION, **look, **own}, keeps=keeps)
+    yield _plan({StepKind.ROLLBACK: CONVERSATION, **look, **own})
+    yield _plan({StepKind.CANCEL: CANCELS[1], StepKind.ROLLBACK: CONVERSATION, **own}, keeps=True)
+    yield _plan({StepKind.CANCEL: CANCELS[1], StepKind.ROLLBACK: CONVERSATION, **look}, keeps=True)
 
 
 def _plan(named: Mapping[StepKind, frozenset[str] | None], *, tells: bool = False, keeps: bool = False) -> Plan:
@@ -278,6 +284,8 @@ def check_owed(before: World, event: Event, after: World, effects: tuple[Effect,
         assert before.answer is not Answer.UNASKED or not after.here, where()
         assert before.turn.plan.needs[kind] <= after.turn.captured.keys(), where()
         check_law_3(kind, before.turn, after.turn, where)
+    if event == KEPT and before.turn.steps.get(StepKind.ROLLBACK) is StepState.PENDING:
+        assert not after.turn.begins, where()
     if before.turn.answered_at is not None:
         assert revived_or_not_owed(StepKind.CANCEL, event, kinds), where()
     if {StepKind.ROLLBACK, StepKind.ROLLBACK_TURN}.intersection(kinds) and StepKind.CANCEL in wanted(after.turn):

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from sidecar.engine.ports import CallOutcome, Verdict
 from sidecar.turn.retry import ARRIVAL_MAX_S
 from sidecar.turn.state import NOTHING, StepKind
+from tests.simulation.site import COMES_BACK_WITHIN_S
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -70,9 +71,9 @@ class Upstream:
     """Requests, and the database: which turns' messages each conversation holds."""
 
     def __init__(self, loop: VirtualLoop, dice: Dice, site: Site) -> None:
-        self.conversations: defaultdict[str, set[str]] = defaultdict(set)
+        self.conversations: defaultdict[str, set[str]] = defaultdict(set, old={"earlier"})
         self.generations: dict[str, Generation] = {}
-        self.calm = False
+        self.returning = 0
         self._loop = loop
         self._dice = dice
         self._site = site
@@ -89,10 +90,10 @@ class Upstream:
         self._loop.outside(queued_s, self._take_up, generation)
 
     def disconnect(self, generation: Generation) -> None:
-        """The connection was closed from the other side; that is seen a little later."""
+        """The connection is closed from the other side."""
         generation.connected = False
         if not self._site.goes_on:
-            self._loop.outside(self._dice.between(0, 0.05), self._end, generation, "disconnect")
+            self._end(generation, "disconnected")
 
     def _write_script(self, generation: Generation) -> list[tuple[float, str]]:
         dice = self._dice
@@ -188,6 +189,11 @@ class Upstream:
         """Say whether a turn's messages are in a conversation."""
         return any(turn_id in messages for messages in self.conversations.values())
 
+    def has_taken_up(self, turn_id: str) -> bool:
+        """Say whether a turn's request lies in the queue no more."""
+        generation = self.generations.get(turn_id)
+        return generation is not None and (generation.taken_up or generation.over is not None)
+
     def _resolve(self, conversation_id: str) -> str:
         return self._aliases.get(conversation_id, conversation_id)
 
@@ -241,7 +247,12 @@ class Upstream:
             generation = self.generations.get(turn_id)
             if generation is not None and self._site.comes_back and not generation.came_back:
                 generation.came_back = True
-                self._loop.outside(self._dice.between(0.1, 2.5), self._save, generation)
+                self.returning += 1
+                self._loop.outside(self._dice.between(0.1, COMES_BACK_WITHIN_S), self._come_back, generation)
+
+    def _come_back(self, generation: Generation) -> None:
+        self.returning -= 1
+        self._save(generation)
 
     def _remove(self, conversation_id: str, request_id: str) -> CallOutcome:
         messages = self.conversations[conversation_id]

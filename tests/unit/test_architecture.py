@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import ast
+import logging
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import pytest
 from importlinter.cli import EXIT_STATUS_SUCCESS, lint_imports
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 ROOT: Final = Path(__file__).parents[2]
 SOURCES: Final = sorted((ROOT / "sidecar").rglob("*.py"))
@@ -35,6 +39,17 @@ def parse(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"), filename=name(path))
 
 
+@pytest.fixture
+def _loggers_as_before() -> Iterator[None]:
+    """Let all loggers speak again: import-linter sets up logging as for a process of its own, and silences them."""
+    loggers = [one for one in logging.root.manager.loggerDict.values() if isinstance(one, logging.Logger)]
+    silent = {logger for logger in loggers if logger.disabled}
+    yield
+    for logger in loggers:
+        logger.disabled = logger in silent
+
+
+@pytest.mark.usefixtures("_loggers_as_before")
 def test_the_import_contracts_hold(capsys: pytest.CaptureFixture[str]) -> None:
     status = lint_imports(config_filename=str(ROOT / "pyproject.toml"), no_cache=True)
     assert status == EXIT_STATUS_SUCCESS, capsys.readouterr().out

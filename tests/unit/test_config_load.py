@@ -10,10 +10,12 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sidecar.capture.sources import parse_source
-from sidecar.config import CAPTURE, Call, Chat, Settings, Upstream, load, load_table
+from sidecar.config import CAPTURE, Call, Chat, Leaving, Reaction, Settings, Upstream, load, load_table
 from sidecar.config.environment import Environment
+from sidecar.config.explain import keys_of
+from sidecar.config.leaving import MAY_RETURN
 from sidecar.errors import ConfigError
-from sidecar.turn.state import StepKind
+from sidecar.turn.state import Cause, Policy, StepKind
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -168,6 +170,32 @@ def test_the_plan_follows_the_calls() -> None:
     assert settings.plan(None).needs == expected
 
 
+def test_the_plan_names_what_is_kept_and_when_it_is_looked_for() -> None:
+    table = {
+        "upstream": {"url": URL},
+        "admin": {"verify_after_s": [1, 5.5]},
+        "chat": [{"on": {"closed": "keep", "expired": {"policy": "keep"}, "reset": {"grace_s": 3}}}],
+    }
+    settings = load_table(table, {})
+    plan = settings.plan(settings.chat[0])
+    assert plan.keeps == {Cause.CLOSED, Cause.EXPIRED}
+    assert plan.looks_after_s == (0.0, 1.0, 5.5)
+    assert settings.plan(None).keeps == frozenset()
+
+
+def test_a_cause_has_a_policy_by_word_or_by_table() -> None:
+    table = {"upstream": {"url": URL}, "chat": [{"on": {"closed": "complete", "reset": {"grace_s": 3}}}]}
+    [chat] = load_table(table, {}).chat
+    assert chat.reaction(Cause.CLOSED) == Reaction(policy=Policy.COMPLETE)
+    assert chat.reaction(Cause.RESET) == Reaction(policy=Policy.CANCEL, grace_s=3)
+    assert chat.reaction(Cause.EXPIRED) == Reaction(policy=Policy.CANCEL, grace_s=0)
+
+
+def test_every_cause_can_have_a_policy() -> None:
+    assert list(keys_of(Leaving)) == [cause.value for cause in Cause]
+    assert set(MAY_RETURN) < set(Cause)
+
+
 def test_the_admin_api_is_at_the_upstream_unless_it_is_elsewhere() -> None:
     assert load_table({"upstream": {"url": f"{URL}/"}}, {}).admin_url == URL
     table = {"upstream": {"url": URL}, "admin": {"url": "https://admin/api/"}}
@@ -187,10 +215,13 @@ def test_secrets_do_not_show_in_a_representation() -> None:
 
 # Whatever stands in a file, it is either settings or problems, each a line.
 
-SECTIONS = st.sampled_from(["listen", "upstream", "admin", "chat", "journal", "console", "log", "drain", "capture"])
-CALLS = st.sampled_from(["cancel", "verify", "method", "path", "headers", "json", "done"])
-OTHERS = st.sampled_from(["address", "url", "request_id", "begins", "terminal", "timeout_s", "X", ""])
-KEYS = SECTIONS | CALLS | OTHERS
+SECTIONS = st.sampled_from(
+    ["listen", "upstream", "admin", "chat", "guard", "journal", "console", "log", "drain", "capture", "on"]
+)
+CALLS = st.sampled_from(["cancel", "verify", "verify_after_s", "method", "path", "headers", "json", "done"])
+CAUSES = st.sampled_from(["closed", "requested", "policy", "grace_s"])
+OTHERS = st.sampled_from(["address", "url", "request_id", "begins", "terminal", "timeout_s", "list", "id", "X", ""])
+KEYS = SECTIONS | CALLS | CAUSES | OTHERS
 TEXTS = st.sampled_from(
     [
         "",
@@ -205,6 +236,8 @@ TEXTS = st.sampled_from(
         "${A}",
         "$${A}",
         "POST",
+        "keep",
+        "complete",
         "x\ny",
     ]
 ) | st.text(max_size=8)
@@ -219,6 +252,8 @@ TABLES = st.dictionaries(
 @given(table=TABLES)
 @example(table={"upstream": 5, "chat": [5, {"capture": 5}], "admin": {"cancel": {"method": 5}}})
 @example(table={"chat": {"path": "/a"}, "admin": []})
+@example(table={"guard": [5, {"path": 5}, {"list": 5}, [{"path": "${B}"}]], "chat": [{"on": {"closed": []}}]})
+@example(table={"guard": {"path": "/a"}, "chat": [{"on": {"expired": {"policy": "complete", "grace_s": 5}}}]})
 @example(table={"upstream": {"url": "http://[", "drain": []}, "chat": [{"capture": {"request_id": [5]}}]})
 def test_any_table_gives_settings_or_lines(table: dict[str, object]) -> None:
     lines = None

@@ -22,12 +22,15 @@ UPSTREAM = '\n[upstream]\nurl = "http://127.0.0.1:9000"\n'
 
 def problems_of(text: str, env: Mapping[str, str] | None = None) -> list[str]:
     """Give the problems of a TOML text, to which the upstream is added where it has none."""
-    table = tomllib.loads(text if "upstream" in text else text + UPSTREAM)
+    table = tomllib.loads(text)
+    if "upstream" not in table:
+        table = tomllib.loads(text + UPSTREAM)
     with pytest.raises(ConfigError) as caught:
         load_table(table, env or {})
     return caught.value.problems
 
 
+ENDED_FOR_GOOD = ("upload_cut", "requested", "operator", "upstream_failed", "restarted", "expired", "shutdown")
 ONE_EACH = [
     # unknown keys
     ("[listn]", "listn: is no setting; did you mean listen?"),
@@ -41,7 +44,16 @@ ONE_EACH = [
         "admin.rollback.json_: is no setting; did you mean json?",
     ),
     ('[[chat]]\n"my key" = 1', 'chat[0]."my key": is no setting; known here: path, methods, cancel_path, '),
-    ("[admin.rollback_turn]", "admin.rollback_turn: is no setting; did you mean rollback?"),
+    ("[admin.rolback_turn]", "admin.rolback_turn: is no setting; did you mean rollback_turn?"),
+    ("[[chat]]\non.resett = 1", "chat[0].on.resett: is no setting; did you mean reset?"),
+    (
+        '[[chat]]\non.zzz = "keep"',
+        "chat[0].on.zzz: is no setting; known here: reset, closed, vanished, stalled, upload_",
+    ),
+    ("[[chat]]\non.closed = {grace = 5}", "chat[0].on.closed.grace: is no setting; did you mean grace_s?"),
+    ("log.path = 5", "log.path: is no setting; known here: format, level"),
+    ('[[chat]]\nclosed = "keep"', "chat[0].closed: is no setting; did you mean chat.on.closed?"),
+    ('[[guard]]\npath = "/{conversation_id}"\nlst = "/x"', "guard[0].lst: is no setting; did you mean list?"),
     # wrong types
     ("listen.address = 8080", "listen.address: must be text, is a number; write it in quotes"),
     ("journal.path = 1979-05-27", "journal.path: must be text, is a date or time; write it in quotes"),
@@ -67,6 +79,10 @@ ONE_EACH = [
     ("[[chat]]\ncapture.x = [5]", "chat[0].capture.x[0]: must be a source in quotes, is a number; "),
     ("[[chat]]\nbegins = true", "chat[0].begins: must be a source in quotes, is true or false; "),
     ("upstream = 5", "upstream: must be a table, is a number; "),
+    ("[[guard]]", 'guard[0].path: is missing; write for example path = "/api/conversations/{conversation_id}"'),
+    ("guard = [5]", "guard[0]: must be a table, is a number; "),
+    ('[guard]\npath = "/"', "guard: must be an array, is a table; "),
+    ('[[guard]]\npath = "/x"\nlist = 5', "guard[0].list: must be text, is a number; write it in quotes"),
     # calls
     (
         "admin.cancel = true",
@@ -92,6 +108,47 @@ ONE_EACH = [
     ("listen.workers = 2", "listen.workers: only one process is supported so far; write 1, or leave the line out"),
     ("listen.workers = true", "listen.workers: only one process is supported so far; write 1, or leave the line out"),
     ('log.level = "loud"', "log.level: must be 'debug', 'info', 'warning' or 'error'; write one of these"),
+    ("admin.verify_after_s = [2, 2]", "admin.verify_after_s: is not ascending; write the seconds in order, each once"),
+    ("admin.verify_after_s = [0, 2]", "admin.verify_after_s[0]: must be greater than 0, is 0; write such a number"),
+    ("admin.verify_after_s = 2", "admin.verify_after_s: must be an array, is a number; enclose it in [ ]"),
+    (
+        'listen.half_close = "keep"',
+        "listen.half_close: a client that has finished sending cannot be told from one that ",
+    ),
+    ('[[chat]]\nconfirm_on = "seen"', "chat[0].confirm_on: must be 'delivered' or 'sent'; write one of these"),
+    # causes and policies
+    (
+        '[[chat]]\non.closed = "finish"',
+        "chat[0].on.closed: 'finish' is none of cancel, complete, keep; write one, or { policy = ..., grace_s = ... }",
+    ),
+    (
+        "[[chat]]\non.closed = 5",
+        "chat[0].on.closed: must be a policy or a table, is a number; write one of cancel, complete, keep, or { policy",
+    ),
+    (
+        '[[chat]]\non.closed.policy = "finish"',
+        "chat[0].on.closed.policy: must be 'cancel', 'complete' or 'keep'; write one of these",
+    ),
+    ("[[chat]]\non.closed.grace_s = -1", "chat[0].on.closed.grace_s: must be at least 0, is -1; write such a number"),
+    ("[[chat]]\non = 5", "chat[0].on: must be a table, is a number; "),
+    *(
+        (
+            f'[[chat]]\non.{cause} = "complete"',
+            f"chat[0].on.{cause}: 'complete' is for a client that may come back (reset, closed, vanished, stalled); ",
+        )
+        for cause in ENDED_FOR_GOOD
+    ),
+    *(
+        (
+            f"[[chat]]\non.{cause}.grace_s = 5",
+            f"chat[0].on.{cause}.grace_s: a time of grace is for a client that may come back (reset, closed, ",
+        )
+        for cause in ENDED_FOR_GOOD
+    ),
+    (
+        '[[chat]]\non.closed = {policy = "complete", grace_s = 5}',
+        "chat[0].on.closed.grace_s: 'complete' lets the answer run to its end, however long it takes; leave this out, ",
+    ),
     # addresses and URLs
     ('listen.address = "8080"', "listen.address: '8080' is not host:port; write for example '127.0.0.1:8080'"),
     ('console.address = "on"', "console.address: 'on' is not host:port; write for example 'on:8080'"),
@@ -180,6 +237,10 @@ ONE_EACH = [
         'admin.verify = {method = "GET", path = "/{turn_id}"}',
         "admin.verify.path: '{turn_id}' is not known yet when this call is made; write one of {request_id}, ",
     ),
+    (
+        'admin.rollback_turn = {method = "DELETE", path = "/{turn_id}/{message_id}"}',
+        "admin.rollback_turn.path: '{message_id}' is captured nowhere; write one of {request_id}, {conversation_id}, ",
+    ),
     ("[[chat]]\ncapture.a-b = []", "chat[0].capture.a-b: is no name that a template can use; "),
     (
         "[[chat]]\ncapture.turn_id = []",
@@ -225,6 +286,27 @@ ONE_EACH = [
         "chat[0].cancel_path: POST /b is the chat endpoint of chat[1]; ",
     ),
     ('[[chat]]\npath = "/a"\ncancel_path = "/a"', "chat[0].cancel_path: POST /a is the chat endpoint of chat[0]; "),
+    # guards
+    (
+        '[[guard]]\npath = "/{conversationId}"',
+        "guard[0].path: '/{conversationId}' has no {conversation_id}, and no list is named: nothing tells what to ",
+    ),
+    ('[[guard]]\npath = "/x"\nid = "/key"', "guard[0].path: '/x' has no {conversation_id}, and no list is named: "),
+    ('[[guard]]\npath = "/x"\nlist = "items"', "guard[0].list: is no JSON pointer (RFC 6901): 'items' does not begin "),
+    ('[[guard]]\npath = "x"\nlist = ""', "guard[0].path: the path 'x' does not begin with '/'; write '/x'"),
+    ('[[guard]]\npath = "/x"\nlist = ""\nmethods = ["get"]', "guard[0].methods[0]: 'get' is not in capitals, "),
+    (
+        '[[guard]]\npath = "/x"\nlist = ""\nmethods = ["GET", "PUT"]\n[[chat]]\npath = "/x"\nmethods = ["PUT"]',
+        "guard[0].path: PUT /x is the chat endpoint of chat[0]; guard reads of conversations, by another path ",
+    ),
+    (
+        '[[guard]]\npath = "/api/ai-coach/cancel"\nlist = ""\nmethods = ["POST"]',
+        "guard[0].path: POST /api/ai-coach/cancel is the cancel endpoint of chat[0]; guard reads of conversations, ",
+    ),
+    (
+        '[[guard]]\npath = "/{conversation_id}"\n[[guard]]\npath = "/{id}"\nlist = ""',
+        "guard[1].path: guard[0] already has GET /{conversation_id}; merge the two, or give one another path or method",
+    ),
     # the journal
     ('journal.path = ""', "journal.path: is empty or has a NUL; name a file, "),
     ('journal.path = ":memory:"', "journal.path: is no file's path, but what is owed must outlive the process; "),
@@ -252,6 +334,17 @@ GOOD = [
     '[[chat]]\nbegins = "probe"\n[admin.verify]\nmethod = "GET"\npath = "/{conversation_id}"',
     '[[chat]]\nterminal = ["data: [DONE]", "stream.json:/event ~ ^(message_end)$"]',
     "chat = []",
+    '[[chat]]\non = {reset = "complete", closed = {policy = "complete"}, vanished = {grace_s = 5}, stalled = "keep"}',
+    '[[chat]]\non.stalled = {policy = "keep", grace_s = 5}',
+    *(f'[[chat]]\non.{cause} = {{policy = "keep", grace_s = 0}}' for cause in ENDED_FOR_GOOD),
+    '[[chat]]\nconfirm_on = "sent"\nfence_timeout_s = 0',
+    "admin.verify_after_s = []",
+    'listen.half_close = "cancel"',
+    'admin.rollback_turn = {method = "DELETE", path = "/{m}/{turn_id}"}\n[[chat]]\ncapture.m = ["stream.json:/m"]',
+    '[[guard]]\npath = "/c/{conversation_id}"\n[[guard]]\npath = "/c"\nlist = ""\nid = ""',
+    '[[guard]]\npath = "/c/{conversation_id}"\nlist = "/items"\nid = "/key"\nmethods = ["GET", "HEAD"]',
+    '[[guard]]\npath = "/c/{conversation_id}"\nid = "/never looked at"',
+    '[[guard]]\npath = "/api/ai-coach/chat"\nlist = ""',
     "listen.shutdown_grace_s = 0\nadmin.backoff_first_s = 300",
     'listen.trusted_proxies = ["10.0.0.0/8", "::1/128", "192.168.1.7"]',
 ]
@@ -271,6 +364,12 @@ def test_all_problems_come_at_once_in_the_order_of_the_sections() -> None:
         identity = ["A B"]
         [[chat]]
         path = "/a"
+        on.expired = "complete"
+        [[guard]]
+        path = "/x"
+        list = 5
+        [[guard]]
+        path = "/y"
         [upstream]
         [admin]
         url = "${NOWHERE}"
@@ -287,7 +386,10 @@ def test_all_problems_come_at_once_in_the_order_of_the_sections() -> None:
         "admin.rollback.path",
         "admin.backoff_first_s",
         "chat[0].identity[0]",
+        "chat[1].on.expired",
         "chat[1].path",
+        "guard[0].list",
+        "guard[1].path",
         "log.level",
     ]
 
@@ -301,6 +403,9 @@ def test_all_problems_come_at_once_in_the_order_of_the_sections() -> None:
         ("admin.backoff_first_s = 999\nadmin.backoff_max_s = true", "admin.backoff_max_s: "),
         ('console.address = "0.0.0.0:1"\nconsole.token = " "', "console.token: "),
         ('[[chat]]\npath = "?"\ncapture.x = ["request.path:y"]', "chat[0].path: "),
+        ('[[guard]]\npath = "/x"\nlist = 5', "guard[0].list: "),
+        ('[[guard]]\npath = "?"\n[[guard]]\npath = "/{conversation_id}"', "guard[0].path: "),
+        ('[[chat]]\non.requested = {policy = "finish", grace_s = 0}', "chat[0].on.requested.policy: "),
     ],
 )
 def test_what_only_follows_from_a_mistake_is_not_told(text: str, line: str) -> None:
@@ -358,7 +463,8 @@ def test_every_key_is_suggested_for_a_slip_of_it() -> None:
     for section, table in keys_of(Settings).items():
         for key in keys_of(table) if table else ():
             slip = f"{key}x"
-            text = f"[[chat]]\n{slip} = 1" if section == "chat" else f"[{section}]\n{slip} = 1"
+            head = f"[[{section}]]" if section in {"chat", "guard"} else f"[{section}]"
+            text = f"{head}\n{slip} = 1"
             lines = problems_of(text + ("\nurl = 'http://x'" if section == "upstream" else ""))
             assert any(f"{slip}: is no setting; did you mean {key}?" in line for line in lines), lines
 

@@ -7,8 +7,9 @@ import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from sidecar.config import Call, Settings, Upstream, load, load_table
+from sidecar.config import Call, Reaction, Settings, Upstream, load, load_table
 from sidecar.config.explain import keys_of
+from sidecar.turn.state import Cause
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 EXAMPLE: Final = Path(__file__).parents[2] / "config.example.toml"
 TEXT: Final = EXAMPLE.read_text()
+CALLS: Final = ("cancel", "rollback", "confirm", "rollback_turn", "verify")
 OFF_BY_DEFAULT: Final = re.compile(r"^#(?=[\w\[])", re.MULTILINE)
 
 
@@ -38,7 +40,7 @@ def keys_in(table: dict[str, Any], model: type[BaseModel], above: str = "") -> I
 def keys_known(model: type[BaseModel], above: str = "") -> Iterator[str]:
     for key, below in keys_of(model).items():
         yield f"{above}{key}"
-        if below and below is not Call:
+        if below and below not in {Call, Reaction}:
             yield from keys_known(below, f"{above}{key}.")
 
 
@@ -51,13 +53,17 @@ def test_it_loads_with_everything_switched_on_too() -> None:
     assert settings.admin.url
     assert settings.admin.confirm
     assert settings.admin.verify
+    assert settings.admin.rollback_turn
+    assert settings.guard
 
 
 def test_every_setting_is_in_it_and_nothing_else() -> None:
     found = set(keys_in(with_all_switched_on(), Settings))
-    calls = {f"admin.{call}.{key}" for call in ("cancel", "rollback", "confirm", "verify") for key in keys_of(Call)}
-    assert found - calls == set(keys_known(Settings))
+    calls = {f"admin.{call}.{key}" for call in CALLS for key in keys_of(Call)}
+    reactions = {f"chat.on.{cause}.{key}" for cause in Cause for key in keys_of(Reaction)}
+    assert found - calls - reactions == set(keys_known(Settings))
     assert {f"admin.cancel.{key}" for key in keys_of(Call)} <= found
+    assert {f"chat.on.closed.{key}" for key in keys_of(Reaction)} <= found
 
 
 def test_every_setting_is_commented() -> None:

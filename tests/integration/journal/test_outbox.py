@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from sidecar.turn.state import Turn
     from tests.fakes.memory_journal import WholeJournal
 
-CONFIRM, CANCEL, ROLLBACK = StepKind.CONFIRM, StepKind.CANCEL, StepKind.ROLLBACK
+CONFIRM, CANCEL, ROLLBACK, VERIFY = StepKind.CONFIRM, StepKind.CANCEL, StepKind.ROLLBACK, StepKind.VERIFY
 BOTH = (CANCEL, ROLLBACK)
 
 
@@ -63,19 +63,22 @@ async def test_a_leased_step_comes_with_its_turn(journal: WholeJournal, cancelle
 async def test_a_step_waits_for_the_earlier_ones_of_its_turn(
     journal: WholeJournal, cancelled: Callable[..., Turn]
 ) -> None:
-    await owe(journal, cancelled(), ROLLBACK, CANCEL, CONFIRM)
-    for kind, end in ((CONFIRM, StepState.DELIVERED), (CANCEL, StepState.DEAD), (ROLLBACK, StepState.DELIVERED)):
+    ends = {
+        CONFIRM: StepState.DELIVERED,
+        CANCEL: StepState.DEAD,
+        ROLLBACK: StepState.DELIVERED,
+        StepKind.ROLLBACK_TURN: StepState.DEAD,
+        VERIFY: StepState.DELIVERED,
+    }
+    await owe(journal, cancelled(), *reversed(StepKind))
+    for kind, end in ends.items():
         assert await lease(journal) == [("t1", kind)]
         assert await lease(journal) == []  # leased: it still holds up the next
         await tell(journal, "t1", kind, end)
     assert await lease(journal) == []
     turn = await journal.load("t1")
     assert turn is not None
-    assert turn.steps == {
-        CONFIRM: StepState.DELIVERED,
-        CANCEL: StepState.DEAD,
-        ROLLBACK: StepState.DELIVERED,
-    }
+    assert turn.steps == ends
 
 
 async def test_only_what_is_due_is_leased_oldest_first(journal: WholeJournal, cancelled: Callable[..., Turn]) -> None:
@@ -220,13 +223,49 @@ async def test_what_was_delivered_and_is_owed_anew_is_another_call(
     assert (row.state, row.created_at) == ("delivered", 10.0)
 
 
+async def test_an_attempt_that_has_its_step_owed_anew_is_one_change(
+    journal: WholeJournal, cancelled: Callable[..., Turn]
+) -> None:
+    """As the machine has it after a look (law 7): this one was made, the next is due some time later."""
+    turn = cancelled()
+    await owe(journal, turn, ROLLBACK, VERIFY)
+    for kind in (ROLLBACK, VERIFY):
+        assert await lease(journal) == [("t1", kind)]
+        await tell(journal, "t1", kind, StepState.PENDING, attempts=3)
+        assert await lease(journal) == [("t1", kind)]
+        update = StepUpdate(turn_id="t1", kind=kind, state=StepState.DELIVERED, attempts=4, due_at=21.0)
+        owed = (VERIFY,) if kind is VERIFY else ()
+        await journal.submit(Change(turn=turn, owed=owed, after_s={VERIFY: 8.0}, update=update, at=21.0))
+    assert {row.kind: (row.state, row.attempts, row.due_at, row.error) for row in await journal.outbox()} == {
+        ROLLBACK: ("delivered", 4, 21.0, None),
+        VERIFY: ("pending", 0, 29.0, None),
+    }
+    (step,) = await journal.lease(now=29.0, until=50.0, limit=10)
+    assert (step.kind, step.idempotency_key) == (VERIFY, "t1:verify:1")
+
+
+async def test_a_rollback_owed_anew_holds_up_no_look_that_was_made(
+    journal: WholeJournal, cancelled: Callable[..., Turn]
+) -> None:
+    turn = cancelled()
+    await owe(journal, turn, ROLLBACK, VERIFY)
+    await tell(journal, "t1", ROLLBACK, StepState.DELIVERED)
+    update = StepUpdate(turn_id="t1", kind=VERIFY, state=StepState.DELIVERED, attempts=1, due_at=12.0)
+    await journal.submit(Change(turn=turn, owed=(ROLLBACK,), update=update, at=12.0))
+    loaded = await journal.load("t1")
+    assert loaded is not None
+    assert loaded.steps == {ROLLBACK: StepState.PENDING, VERIFY: StepState.DELIVERED}
+    (step,) = await journal.lease(now=12.0, until=50.0, limit=10)
+    assert (step.kind, step.attempts, step.idempotency_key) == (ROLLBACK, 0, "t1:rollback:1")
+
+
 async def test_a_step_may_have_to_wait_from_the_start(journal: WholeJournal, cancelled: Callable[..., Turn]) -> None:
-    change = Change(turn=cancelled(), owed=(CANCEL, StepKind.VERIFY), after_s={StepKind.VERIFY: 60.0}, at=10.0)
+    change = Change(turn=cancelled(), owed=(CANCEL, VERIFY), after_s={VERIFY: 60.0}, at=10.0)
     await journal.submit(change)
     await tell(journal, "t1", CANCEL, StepState.DELIVERED)
     assert await journal.next_due_at() == 70.0
     assert await lease(journal, now=69.9) == []
-    assert await lease(journal, now=70.0) == [("t1", StepKind.VERIFY)]
+    assert await lease(journal, now=70.0) == [("t1", VERIFY)]
 
 
 async def test_the_operator_sees_steps_newest_first(journal: WholeJournal, cancelled: Callable[..., Turn]) -> None:

@@ -50,6 +50,8 @@ async def test_a_full_turn_comes_back_as_it_was(journal: WholeJournal, make_turn
         answered_at=101.5,
         confirmed_at=102.5,
         settled_at=103.5,
+        looks=2,
+        rollbacks=1,
     )
     await put(journal, turn)
     assert await journal.load("t1") == turn
@@ -64,6 +66,8 @@ async def test_a_new_version_replaces_the_old_one(journal: WholeJournal, make_tu
         state=State.REFUSED,
         begins=False,
         settled_at=110.0,
+        looks=3,
+        rollbacks=4,
     )
     await put(journal, later)
     assert await journal.load("t1") == later
@@ -195,6 +199,18 @@ async def test_the_operator_sees_the_newest_first(journal: WholeJournal, make_tu
     await put(journal, *turns)
     assert ids(await journal.turns(limit=3)) == ["t5", "t4", "t3"]
     assert ids(await journal.turns(State.COMPLETED, limit=2)) == ["t4", "t2"]
+
+
+async def test_orders_are_kept_until_they_are_dropped(journal: WholeJournal, make_turn: Callable[..., Turn]) -> None:
+    await put(journal, make_turn("a"), make_turn("b"))
+    assert await journal.orders() == []
+    await journal.order_cancel("b", at=1.0)
+    await journal.order_cancel("a", at=2.0)
+    await journal.order_cancel("b", at=3.0)
+    assert await journal.orders() == ["b", "a"]
+    await journal.drop_order("b")
+    await journal.drop_order("b")
+    assert await journal.orders() == ["a"]
 
 
 async def test_after_close_everything_says_so(journal: WholeJournal) -> None:

@@ -45,6 +45,12 @@ def test_a_turn_is_a_line() -> None:
     )
 
 
+def test_a_turn_says_what_was_seen_of_its_conversation() -> None:
+    steps = dict.fromkeys((StepKind.VERIFY, StepKind.ROLLBACK), StepState.PENDING)
+    line = tables.turns_table([replace(TURN, steps=steps, looks=2, rollbacks=1)], now=NOW).splitlines()[-1]
+    assert line.rstrip().endswith("rollback pending, verify pending, 2x seen gone, 1x came back")
+
+
 def test_what_a_turn_has_not_is_a_dash() -> None:
     bare = replace(TURN, captured={}, cause=None, begins=False, steps={})
     _, _, line = tables.turns_table([bare], now=NOW).splitlines()
@@ -100,6 +106,8 @@ def test_turns_as_json() -> None:
             "confirmed_at": None,
             "settled_at": NOW - 5,
             "steps": {"cancel": "delivered", "rollback": "dead"},
+            "looks": 0,
+            "rollbacks": 0,
         }
     ]
 

@@ -166,7 +166,11 @@ def test_the_cause_of_a_reset() -> None:
 )
 def test_the_cause_by_the_pending_error(number: int, cause: Cause) -> None:
     class Pending:  # no peer on loopback can be made to vanish
-        def getsockopt(self, *_: int) -> int:
-            return number
+        def getsockopt(self, _level: int, _option: int, size: int | None = None) -> int | bytes:
+            return number if size is None else b"\x01\x00\x05"  # a struct tcp_info with five retransmits
 
-    assert error_cause(cast("socket.socket", Pending())) is cause
+        def fileno(self) -> int:
+            return bystander.fileno()
+
+    with socket.socket() as bystander:
+        assert error_cause(cast("socket.socket", Pending())) is cause

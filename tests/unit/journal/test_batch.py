@@ -27,7 +27,14 @@ TURNS = [
     for turn_id in "ab"
 ]
 times = st.floats(min_value=0, max_value=100)
-turns = st.builds(replace, st.sampled_from(TURNS), state=st.sampled_from(State), temp_id=st.none() | st.just("temp_1"))
+turns = st.builds(
+    replace,
+    st.sampled_from(TURNS),
+    state=st.sampled_from(State),
+    temp_id=st.none() | st.just("temp_1"),
+    looks=st.integers(0, 4),
+    rollbacks=st.integers(0, 4),
+)
 updates = st.builds(
     StepUpdate,
     turn_id=st.sampled_from([turn.id for turn in TURNS]),
@@ -44,6 +51,7 @@ owing = st.builds(
     Change,
     turn=turns,
     owed=st.lists(st.sampled_from(StepKind), unique=True).map(tuple),
+    after_s=st.dictionaries(st.sampled_from(StepKind), times),
     update=st.none() | updates,
     at=times,
 )
@@ -68,7 +76,7 @@ def everything(*groups: list[Change]) -> list[list[tuple[object, ...]]]:
             for sql in (
                 "SELECT * FROM turns ORDER BY id",
                 """
-                SELECT turn_id, kind, rank, state, attempts, idempotency_key, created_at, delivered_at, error
+                SELECT turn_id, kind, rank, state, attempts, round, idempotency_key, created_at, delivered_at, error
                 FROM outbox ORDER BY turn_id, kind
                 """,
                 "SELECT * FROM tombstones",
@@ -87,6 +95,15 @@ def test_a_busy_group_is_few_statements() -> None:
         for number in range(100)
     ]
     assert [(query, len(rows)) for query, rows in batches(changes)] == [("put_turn", 100), ("owe_step", 200)]
+
+
+def test_a_step_that_has_to_wait_is_due_after_that_time() -> None:
+    change = Change(turn=TURNS[0], owed=(StepKind.CANCEL, StepKind.VERIFY), after_s={StepKind.VERIFY: 8.0}, at=1.0)
+    rows = dict(batches([change]))
+    assert {row["kind"]: (row["at"], row["due_at"]) for row in rows["owe_step"]} == {
+        StepKind.CANCEL: (1.0, 1.0),
+        StepKind.VERIFY: (1.0, 9.0),
+    }
 
 
 def test_of_a_turn_only_the_last_version_is_written() -> None:

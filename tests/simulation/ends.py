@@ -1,0 +1,92 @@
+"""What must hold when all faults have stopped and everything has settled."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sidecar.engine.cancellation import CancelOutcome
+from sidecar.engine.ports import Verdict
+from sidecar.turn.state import SETTLED, State, StepKind
+from tests.simulation.client import STRANGER
+from tests.simulation.laws import CONFIRMED, UNDONE
+
+if TYPE_CHECKING:
+    from sidecar.turn.state import Turn
+    from tests.simulation.laws import Record
+    from tests.simulation.world import World
+
+
+def check_ends(world: World) -> None:
+    """Check every turn, every request to cancel, the outbox, and the upstream's database."""
+    for row in world.journal.rows():
+        world.laws.must(f"2: {row.kind} is {row.state}", row.state in {"delivered", "dead"}, row.turn_id)
+    for turn_id, generation in world.upstream.generations.items():
+        durable = world.laws.records[turn_id].durable
+        world.laws.must("1: sent upstream, and not in the journal", durable is not None, turn_id)
+        world.laws.must("4: a connection is left open", generation.over or not generation.connected, turn_id)
+    for record in world.laws.records.values():
+        if record.durable is not None:
+            _check_turn(world, record, record.durable)
+    _check_asks(world)
+
+
+def _check_turn(world: World, record: Record, turn: Turn) -> None:
+    world.laws.must(f"2: {turn.state} for ever", turn.state in SETTLED, turn.id)
+    match turn.state:
+        case State.COMPLETED:
+            _check_completed(world, record, turn)
+        case State.CANCELLED:
+            _check_cancelled(world, record, turn)
+        case State.UNRESOLVED:
+            _check_unresolved(world, turn)
+        case _:
+            pass
+
+
+def _check_completed(world: World, record: Record, turn: Turn) -> None:
+    visit, laws = record.visit, world.laws
+    put_up_with = visit.left in world.site.puts_up_with
+    entitled = visit.complete or record.recovered or put_up_with
+    laws.must("5: completed, and the client had not all of it", entitled, turn.id)
+    if visit.begins:
+        laws.must("3: completed, and its conversation is gone", world.upstream.remembers(turn.id), turn.id)
+        confirms = StepKind.CONFIRM in world.site.kinds and turn.conversation_id is not None
+        laws.must("2: never confirmed", not confirms or Verdict.DONE in record.acted[StepKind.CONFIRM], turn.id)
+
+
+def _check_cancelled(world: World, record: Record, turn: Turn) -> None:
+    """Nothing of the turn is left, unless another turn that was confirmed keeps the conversation (law 3)."""
+    generation = world.upstream.generations.get(turn.id)
+    if generation is None or not generation.taken_up:
+        return
+    if StepKind.CANCEL in world.site.kinds and turn.answered_at is None:
+        world.laws.must("2: the upstream was never told to stop", record.acted[StepKind.CANCEL], turn.id)
+    if turn.cause in world.site.plan.keeps:
+        return
+    kind = StepKind.ROLLBACK if record.visit.begins else StepKind.ROLLBACK_TURN
+    told = kind in world.site.kinds and world.site.gone_is_checked
+    kept = record.visit.begins and not turn.begins and world.laws.confirmed_neighbour(turn)
+    left = world.upstream.remembers(turn.id)
+    world.laws.must("2, 7: cancelled, and its conversation is still there", not (told and left) or kept, turn.id)
+
+
+def _check_unresolved(world: World, turn: Turn) -> None:
+    """An operator tried every dead step again, so only an id that was never told excuses it."""
+    needs = [needed for kind, needed in world.site.plan.needs.items() if kind is not StepKind.CONFIRM]
+    untold = any(not needed <= turn.captured.keys() for needed in needs)
+    world.laws.must("2: unresolved without a reason", untold, turn.id)
+
+
+def _check_asks(world: World) -> None:
+    """What a client was told of its request is so."""
+    for ask in world.laws.asks:
+        durable = world.laws.records[ask.visit.turn_id].durable
+        if ask.principal == STRANGER or ask.request_id is None or durable is None:
+            continue
+        if ask.outcome is CancelOutcome.CANCELLED or (
+            ask.outcome is CancelOutcome.REMEMBERED and not world.forgets_soon
+        ):
+            world.laws.must("6: told that it is cancelled, and it is not", durable.state in UNDONE, durable.id)
+        if ask.outcome is CancelOutcome.COMPLETED:
+            entitled = durable.state in CONFIRMED | UNDONE | {State.REFUSED}
+            world.laws.must("6: told that it is completed, and it is not", entitled, durable.id)
