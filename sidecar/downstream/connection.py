@@ -15,6 +15,7 @@ from aiohttp.web_protocol import RequestHandler, _ErrInfo
 
 from sidecar.downstream.answers import Answer, answer_bytes
 from sidecar.downstream.sockets import cause_of, reset_on_close, time_out_cause, tune, unacknowledged
+from sidecar.downstream.stall import StallWatch
 from sidecar.turn.state import Cause
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ class Connection(RequestHandler):
         self._newest_body: StreamReader | None = None
         self._head_begun = False
         self._head_timer: asyncio.TimerHandle | None = None
-        self._stall_timer: asyncio.TimerHandle | None = None
+        self._stall = StallWatch(loop, listen.write_timeout_s, self.unacknowledged, self._stuck)
 
     # -- for the exchange ------------------------------------------------------------------------------------------
 
@@ -92,6 +93,7 @@ class Connection(RequestHandler):
         """Write bytes, unless downstream is gone."""
         if self.transport is not None and self.departed is None and data:
             self.transport.write(data)
+            self._stall.wrote(len(data))
 
     def end_writing(self) -> None:
         """Say that nothing more will come, so that a body without framing ends; the connection stays to be asked."""
@@ -166,7 +168,7 @@ class Connection(RequestHandler):
         """End: the descriptor is still valid, and still ours, until here."""
         self._watch.forget(self._number)
         self._cancel_head_timer()
-        self._cancel_stall_timer()
+        self._stall.end()
         self.left(Cause.CLOSED if exc is None else self._cause_of(exc))
         super().connection_lost(exc)
         self._end_body()
@@ -176,12 +178,10 @@ class Connection(RequestHandler):
         super().pause_writing()
         if self._occupant is not None:
             self._occupant.downstream_full()
-        self._watch_stall(self.unacknowledged())
 
     def resume_writing(self) -> None:
         """Take note: the client has caught up."""
         super().resume_writing()
-        self._cancel_stall_timer()
         if self._occupant is not None:
             self._occupant.downstream_drained()
 
@@ -240,6 +240,11 @@ class Connection(RequestHandler):
         sock: socket.socket = self._wire.get_extra_info("socket")
         return sock
 
+    def _stuck(self) -> None:
+        self.left(time_out_cause(self._socket))
+        if self._wire is not None:
+            self._wire.abort()  # it may be closing already, with bytes that nobody takes
+
     def _cause_of(self, error: BaseException) -> Cause:
         return cause_of(error.errno if isinstance(error, OSError) else None, self._socket)
 
@@ -259,23 +264,6 @@ class Connection(RequestHandler):
             if self._head_begun:
                 self.write(answer_bytes(HEAD_TIMEOUT, added=[], close=True, head_only=False))
             self.force_close()
-
-    def _watch_stall(self, outstanding: int) -> None:
-        self._stall_timer = self._loop.call_later(self._listen.write_timeout_s, self._check_stall, outstanding)
-
-    def _check_stall(self, before: int) -> None:
-        """Take a client for gone that has acknowledged nothing since the last look."""
-        outstanding = self.unacknowledged()
-        if outstanding < before:
-            self._watch_stall(outstanding)
-        else:
-            self.left(time_out_cause(self._socket))
-            self.abort()
-
-    def _cancel_stall_timer(self) -> None:
-        if self._stall_timer is not None:
-            self._stall_timer.cancel()
-            self._stall_timer = None
 
 
 def end_broken_body(content: StreamReader) -> None:

@@ -34,7 +34,7 @@ _RETRANSMITS_AT: Final = 2  # tcpi_retransmits in struct tcp_info of linux/tcp.h
 
 
 def tune(transport: asyncio.Transport, *, write_timeout_s: float) -> None:
-    """Set up a fresh downstream transport: buffers, keepalive, and how long unacknowledged bytes are waited for."""
+    """Set up a fresh downstream transport: buffers, and a keepalive that bears silence no longer than a stall."""
     transport.set_write_buffer_limits(high=WRITE_HIGH_BYTES, low=WRITE_LOW_BYTES)
     if hasattr(transport, "max_size"):
         transport.max_size = READ_BYTES  # cpython#85451: 256 KiB reads cost an mmap each
@@ -44,7 +44,6 @@ def tune(transport: asyncio.Transport, *, write_timeout_s: float) -> None:
     options = {
         socket.TCP_NODELAY: 1,
         getattr(socket, "TCP_NOTSENT_LOWAT", 25): NOTSENT_LOWAT_BYTES,
-        socket.TCP_USER_TIMEOUT: max(1, int(write_timeout_s * 1000)),
         socket.TCP_KEEPIDLE: max(1, min(KEEPALIVE_IDLE_MAX_S, int(write_timeout_s / 2))),
         socket.TCP_KEEPINTVL: max(1, min(KEEPALIVE_INTERVAL_MAX_S, int(write_timeout_s / 6))),
         socket.TCP_KEEPCNT: KEEPALIVE_PROBES,

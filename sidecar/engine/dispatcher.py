@@ -10,6 +10,7 @@ places, and each ends within the admin API's timeout.
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -19,8 +20,8 @@ from sidecar.engine.ports import CallOutcome, Change, OwedStep, StepUpdate, Verd
 from sidecar.engine.service import Service
 from sidecar.errors import JournalUnavailableError
 from sidecar.turn.events import StepDelivered, StepDied
-from sidecar.turn.retry import gone_counts, retry_delay_s
-from sidecar.turn.state import StepKind, StepState
+from sidecar.turn.retry import ARRIVAL_MAX_S, gone_counts, retry_delay_s
+from sidecar.turn.state import SETTLED, StepKind, StepState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from sidecar.engine.ports import AdminApi, Clock, Journal
     from sidecar.engine.wakeup import Wakeup
     from sidecar.turn.retry import Backoff
+    from sidecar.turn.state import Turn
 
 POLL_S: Final = 1.0
 """How late a step is seen that another process made due, such as the operator's `outbox retry`."""
@@ -66,6 +68,7 @@ class Dispatcher(Service):
         self._lease_s = lease_s
         self._jitter = jitter
         self._owed = owed
+        self._unknown_since: dict[str, float] = {}
         self._attempts: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
@@ -135,13 +138,18 @@ class Dispatcher(Service):
             await self._delivered(owed, kept=True)  # law 3
             return
         outcome = await self._api.call(owed.kind, owed.turn, idempotency_key=owed.idempotency_key)
-        early = owed.kind is not StepKind.VERIFY and not gone_counts(owed.turn, self._clock())
-        if outcome.verdict is Verdict.GONE and early:
-            outcome = CallOutcome(verdict=Verdict.FAILED, status=outcome.status, error=TOO_EARLY)
-        if outcome.verdict is Verdict.FAILED:
+        if outcome.verdict is Verdict.GONE and self._may_still_come(owed):
+            await self._failed(owed, replace(outcome, error=TOO_EARLY), last=False)
+        elif outcome.verdict is Verdict.FAILED:
             await self._failed(owed, outcome)
         else:
             await self._delivered(owed, outcome)
+
+    def _may_still_come(self, owed: OwedStep) -> bool:
+        """Say whether a turn that is unknown there may be on its way; after a restart that is found out anew."""
+        now = self._clock()
+        since = self._unknown_since.setdefault(owed.turn.id, now)
+        return owed.kind is not StepKind.VERIFY and not gone_counts(owed.turn, unknown_for_s=now - since)
 
     async def _delivered(self, owed: OwedStep, outcome: CallOutcome | None = None, *, kept: bool = False) -> None:
         at, note = self._clock(), KEPT if kept else None
@@ -150,12 +158,14 @@ class Dispatcher(Service):
         event = StepDelivered(at=at, kind=owed.kind, captured=captured, gone=gone, kept=kept)
         update = _update(owed, StepState.DELIVERED, due_at=at, error=note)
         turn = await self._driver.apply(owed.turn.id, event, update)
+        self._forget_settled(turn, owed)
         if turn is not None and turn.steps.get(owed.kind) is StepState.DEAD:
             log.error("step_dead", **_log_keys(owed), error=STILL_THERE)
             return
         log.info("step_delivered", **_log_keys(owed), status=outcome.status if outcome else None, gone=gone, note=note)
 
-    async def _failed(self, owed: OwedStep, outcome: CallOutcome) -> None:
+    async def _failed(self, owed: OwedStep, outcome: CallOutcome, *, last: bool = True) -> None:
+        """Have the step made again later; where no attempt is left, and this one may be the last, it is dead."""
         at = self._clock()
         delay_s = retry_delay_s(
             self._backoff,
@@ -163,14 +173,20 @@ class Dispatcher(Service):
             jitter=self._jitter(),
             retry_after_s=outcome.retry_after_s,
         )
+        if delay_s is None and not last:
+            delay_s = ARRIVAL_MAX_S
         if delay_s is None:
             update = _update(owed, StepState.DEAD, due_at=at, error=outcome.error)
-            await self._driver.apply(owed.turn.id, StepDied(at=at, kind=owed.kind), update)
+            self._forget_settled(await self._driver.apply(owed.turn.id, StepDied(at=at, kind=owed.kind), update), owed)
             log.error("step_dead", **_log_keys(owed), error=outcome.error)
         else:
             update = _update(owed, StepState.PENDING, due_at=at + delay_s, error=outcome.error)
             await self._journal.submit(Change(update=update, at=at))
             log.warning("step_failed", **_log_keys(owed), error=outcome.error, retry_in_s=round(delay_s, 3))
+
+    def _forget_settled(self, turn: Turn | None, owed: OwedStep) -> None:
+        if turn is None or turn.state in SETTLED:
+            self._unknown_since.pop(owed.turn.id, None)
 
 
 def _update(owed: OwedStep, state: StepState, *, due_at: float, error: str | None) -> StepUpdate:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
+from sidecar.engine import causes
 from sidecar.engine.fence import Fence
 from sidecar.engine.keyed_lock import KeyedLock
 from sidecar.engine.ports import Change, Clock, Journal, LiveExchange, StepUpdate
@@ -93,6 +94,7 @@ class Driver:
         """Take in an event of a live turn at once; the future is done when what it changed is durable."""
         before = live.turn
         live.turn, effects = step(before, event)
+        causes.tell(before, live.turn)
         owed = _owed(effects)
         durable = _done()
         if update is not None or owed or _durable(before) != _durable(live.turn):
@@ -149,6 +151,7 @@ class Driver:
         owed = _owed(effects)
         if after != before or owed or update:
             await self._journal.submit(change_of(after, owed, update, at=event.at))
+            causes.tell(before, after)
             self.fence.moved(after)
         if owed:
             self._on_owed()

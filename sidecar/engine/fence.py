@@ -1,4 +1,4 @@
-"""Where newcomers wait for turns that stand in their way, until one of these moves.
+"""Where newcomers wait for turns that stand in their way, until one of these moves: until more of it is durable.
 
 A newcomer is no turn yet: it is in no journal, it holds up no rollback, and nobody has to undo it. So a cancel cannot
 find it among the turns; it is found here.
@@ -35,6 +35,7 @@ class Fence:
 
     def __init__(self) -> None:
         self._waiters: defaultdict[str, set[Waiter]] = defaultdict(set)
+        self._notes: list[dict[str, Turn]] = []
 
     @contextmanager
     def waiting(self, turn: Turn) -> Iterator[Waiter]:
@@ -51,8 +52,23 @@ class Fence:
                 if not self._waiters[one]:
                     del self._waiters[one]
 
+    @contextmanager
+    def noting(self) -> Iterator[dict[str, Turn]]:
+        """Take down the turns that move meanwhile, by their ids, each as it then is.
+
+        What is read from the journal may be older than that, and a turn that has moved may be live no longer.
+        """
+        notes: dict[str, Turn] = {}
+        self._notes.append(notes)
+        try:
+            yield notes
+        finally:
+            self._notes = [others for others in self._notes if others is not notes]
+
     def moved(self, turn: Turn) -> None:
         """Wake whoever may wait for a turn, of which something new has become durable."""
+        for notes in self._notes:
+            notes[turn.id] = turn
         if self._waiters:
             for one in _ids(turn):
                 self.wake(one)

@@ -65,18 +65,21 @@ class Gate:
 
     async def _hindrance(self, newcomer: Turn) -> SidecarError | None:
         """Say what stands in the way and may pass. Raises InProgressError for what is not waited for."""
-        stored = await self._journal.find(newcomer.principal, request_id=newcomer.request_id)
+        who, request_id = newcomer.principal, newcomer.request_id
         conversation_id = newcomer.conversation_id
-        pending = conversation_id is not None and await self._late.rollback_pending(conversation_id)
-        live = [one.turn for one in self._driver.live_with(newcomer.principal, "request_id", newcomer.request_id)]
-        same = InProgressError(f"request {newcomer.request_id} is under way")
+        with self._driver.fence.noting() as moved:
+            stored = await self._journal.find(who, request_id=request_id)
+            pending = conversation_id is not None and await self._late.rollback_pending(conversation_id)
+        met = [turn for turn in moved.values() if (turn.principal, turn.request_id) == (who, request_id)]
+        live = [one.turn for one in self._driver.live_with(who, "request_id", request_id)]
+        same = InProgressError(f"request {request_id} is under way")
         if any(turn.state is State.OPEN for turn in live):
             raise same
-        turns = (*stored, *live)
+        turns = (*stored, *met, *live)
         if any(turn.state in _UNDER_WAY for turn in turns):
             return same  # about to be delivered, or a matter of another process
         if pending or any(map(is_owed_under_its_request_id, turns)):
-            return RollbackPendingError(f"request {newcomer.request_id} or its conversation is still being cancelled")
+            return RollbackPendingError(f"request {request_id} or its conversation is still being cancelled")
         return None
 
 

@@ -25,7 +25,7 @@ _CANCELLED: Final = frozenset({State.CANCELLING, State.CANCELLED, State.UNRESOLV
 
 
 class LateContent:
-    """Knows by the journal, and by the live turns, which are ahead of it."""
+    """Knows by the journal, by what becomes durable while that is read, and by the live turns, which are ahead."""
 
     def __init__(self, journal: Journal, driver: Driver) -> None:
         self._journal = journal
@@ -35,10 +35,8 @@ class LateContent:
         """Give those of the conversations that are gone. Raises JournalUnavailableError."""
         if not ids:
             return frozenset()
-        stored = await self._journal.in_conversations(list(ids))
-        live = [turn for one in ids for turn in self._driver.live_in(one)]
         there: defaultdict[str | None, list[Turn]] = defaultdict(list)
-        for turn in newest(stored, live):
+        for turn in newest(await self._versions(ids)):
             for one in {turn.conversation_id, turn.temp_id}:
                 there[one].append(turn)
         return frozenset(one for one in ids if is_gone(there[one]))
@@ -48,16 +46,23 @@ class LateContent:
 
         A rollback that is done in memory only would be made again after a crash, to whatever then has the id.
         """
-        stored = await self._journal.in_conversations([conversation_id])
-        live = self._driver.live_in(conversation_id)
-        if not is_gone(newest(stored, live)):
+        versions = await self._versions([conversation_id])
+        there = [turn for turn in versions if conversation_id in {turn.conversation_id, turn.temp_id}]
+        if not is_gone(newest(there)):
             return False
-        return any(is_undone(turn) and turn.state is State.CANCELLING for turn in (*stored, *live))
+        return any(is_undone(turn) and turn.state is State.CANCELLING for turn in there)
+
+    async def _versions(self, ids: Collection[str]) -> Sequence[Turn]:
+        """Give the turns that matter to these conversations, as they are known here and there, the oldest first."""
+        with self._driver.fence.noting() as moved:
+            stored = await self._journal.in_conversations(list(ids))
+        live = [turn for one in ids for turn in self._driver.live_in(one)]
+        return [*stored, *moved.values(), *live]
 
 
-def newest(stored: Iterable[Turn], live: Iterable[Turn]) -> Sequence[Turn]:
-    """Give each turn once, as it now is."""
-    return list({turn.id: turn for turn in (*stored, *live)}.values())
+def newest(versions: Iterable[Turn]) -> Sequence[Turn]:
+    """Give each turn once: the last version of it."""
+    return list({turn.id: turn for turn in versions}.values())
 
 
 def is_gone(turns: Collection[Turn]) -> bool:

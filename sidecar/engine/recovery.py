@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
+from sidecar.engine import causes
 from sidecar.engine.driver import change_of
 from sidecar.turn.events import Restarted
 from sidecar.turn.machine import step
@@ -38,5 +39,6 @@ async def recover(journal: Journal, clock: Clock) -> int:
 
 def _restart(journal: Journal, turn: Turn, at: float) -> list[asyncio.Future[None]]:
     after, effects = step(turn, Restarted(at=at))
+    causes.tell(turn, after)
     change = change_of(after, effects, at=at)
     return [journal.submit(change)] if after != turn or change.owed else []

@@ -42,7 +42,8 @@ ON CONFLICT (turn_id, kind) DO UPDATE SET
 WHERE state IN ('dead', 'delivered');
 
 -- update_step --
--- An attempt's result. It ends the lease.
+-- An attempt's result. It ends the lease. One that failed changes nothing where another attempt has ended the step: a
+-- clock's jump can lease a step twice.
 UPDATE outbox SET
   state = :state,
   attempts = :attempts,
@@ -50,7 +51,7 @@ UPDATE outbox SET
   lease_until = NULL,
   delivered_at = CASE WHEN :state = 'delivered' THEN :at END,
   error = :error
-WHERE turn_id = :turn_id AND kind = :kind;
+WHERE turn_id = :turn_id AND kind = :kind AND NOT (:state = 'pending' AND state IN ('delivered', 'dead'));
 
 -- postpone_later_steps --
 -- A step that waits holds up those after it: they must not stand first in the order of due times meanwhile.
@@ -123,16 +124,17 @@ ORDER BY created_at
 LIMIT :limit;
 
 -- neighbours --
--- What the other turns of a conversation mean for rolling it back (law 3).
+-- What the other turns of a conversation mean for rolling it back (law 3), by whichever of its ids they know it.
+WITH there AS (
+  SELECT id, state FROM turns WHERE conversation_id = :conversation_id
+  UNION ALL
+  SELECT id, state FROM turns WHERE conversation_id = :temp_id
+  UNION ALL
+  SELECT id, state FROM turns WHERE temp_id = :conversation_id
+)
 SELECT
-  EXISTS (
-    SELECT 1 FROM turns
-    WHERE conversation_id = :conversation_id AND id <> :id AND state IN ('confirming', 'completed')
-  ) AS confirmed,
-  EXISTS (
-    SELECT 1 FROM turns
-    WHERE conversation_id = :conversation_id AND id <> :id AND state IN ('open', 'answered')
-  ) AS unsettled;
+  EXISTS (SELECT 1 FROM there WHERE id <> :id AND state IN ('confirming', 'completed')) AS confirmed,
+  EXISTS (SELECT 1 FROM there WHERE id <> :id AND state IN ('open', 'answered')) AS unsettled;
 
 -- due_steps --
 -- What may be leased now, oldest due first. The rules stand before the limit: what waits hides nothing behind it.
@@ -168,12 +170,18 @@ UPDATE outbox SET state = 'pending', lease_until = NULL WHERE state = 'leased';
 SELECT principal, name, value, expires_at FROM tombstones WHERE expires_at > :now ORDER BY expires_at;
 
 -- prune_turns --
--- Forget what was settled long ago, its steps too; but nothing that the operator may still have to see to.
+-- Forget what was settled long ago, its steps too; but nothing that the operator may still have to see to, nor what
+-- forbids a rollback that may still be tried (law 3).
 DELETE FROM turns WHERE id IN (
   SELECT id FROM turns INDEXED BY turns_prunable
   WHERE state IN ('completed', 'cancelled', 'refused')
     AND settled_at < :settled_before
     AND NOT EXISTS (SELECT 1 FROM outbox WHERE turn_id = turns.id AND outbox.state <> 'delivered')
+    AND NOT EXISTS (
+      SELECT 1 FROM turns AS other
+      WHERE (other.conversation_id IN (turns.conversation_id, turns.temp_id) OR other.temp_id = turns.conversation_id)
+        AND other.state IN ('open', 'answered', 'cancelling', 'unresolved')
+    )
   ORDER BY settled_at
   LIMIT :limit
 );

@@ -126,7 +126,8 @@ class SqliteJournal:
 
     async def neighbours(self, turn: Turn) -> Neighbours:
         """Say what the other turns in the turn's conversation mean for it; nothing where its id is not known."""
-        rows = await self._reader.rows("neighbours", {"id": turn.id, "conversation_id": turn.conversation_id})
+        ids = {"id": turn.id, "conversation_id": turn.conversation_id, "temp_id": turn.temp_id}
+        rows = await self._reader.rows("neighbours", ids)
         return Neighbours(confirmed=bool(rows[0]["confirmed"]), unsettled=bool(rows[0]["unsettled"]))
 
     async def lease(self, *, now: float, until: float, limit: int) -> list[OwedStep]:

@@ -186,10 +186,17 @@ def _never_came(turn: Turn, kind: StepKind) -> bool:
 
 
 def _forget_dead_step(turn: Turn, kind: StepKind) -> Turn:
-    """Forget a dead step that is still wanted, so that it is owed anew."""
+    """Forget a dead step that is still wanted, so that it is owed anew.
+
+    What was delivered after it was made too soon, and is made again: what is cancelled only now may have been saved
+    behind the back of an earlier rollback.
+    """
     if turn.steps.get(kind) is not StepState.DEAD or kind not in wanted(turn):
         return turn
-    return _without(replace(turn, rollbacks=0), kind)
+    order = list(StepKind)
+    later = [each for each in wanted(turn) if order.index(each) > order.index(kind) and each is not StepKind.VERIFY]
+    too_soon = [each for each in later if turn.steps.get(each) is StepState.DELIVERED]
+    return _without(replace(turn, looks=0 if too_soon else turn.looks, rollbacks=0), kind, *too_soon)
 
 
 def _without(turn: Turn, *kinds: StepKind) -> Turn:

@@ -40,6 +40,10 @@ def retry_delay_s(backoff: Backoff, *, attempts: int, jitter: float, retry_after
     return max(jittered_s, min(retry_after_s or 0.0, RETRY_AFTER_MAX_S))
 
 
-def gone_counts(turn: Turn, at: float) -> bool:
-    """Say whether the upstream's "already gone" can be believed at that time: it must have heard of the turn before."""
-    return turn.answer_began_at is not None or at - turn.created_at >= ARRIVAL_MAX_S
+def gone_counts(turn: Turn, *, unknown_for_s: float) -> bool:
+    """Say whether the upstream's "already gone" can be believed: it must have heard of the turn before.
+
+    `unknown_for_s` counts from the first time that it said so, in seconds. The turn's age would not do: connecting to
+    a busy upstream may have taken longer than that.
+    """
+    return turn.answer_began_at is not None or unknown_for_s >= ARRIVAL_MAX_S

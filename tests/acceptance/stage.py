@@ -143,6 +143,7 @@ class Stage:
         await self.end()
         assert turn["cause"] == cause
         assert (line["status"], line["cause"], line["turn"]) == (status, cause if logged == "" else logged, turn["id"])
+        assert [entry["cause"] for entry in self.process.log("cancelled")] == ([cause] if cause else [])
         assert self.admin.lines == list(calls)
         assert {step["state"] for step in self.steps()} <= {"delivered"}
         assert [other["id"] for other in self.turns()] == [turn["id"]]

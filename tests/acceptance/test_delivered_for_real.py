@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.acceptance.stage import CANCEL, END, PLAIN, ROLLBACK, chunk, stage
-from tests.fakes.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -68,7 +67,8 @@ async def test_a_client_that_closes_with_bytes_unacknowledged(tmp_path: Path) ->
         chat = await running.ask(client=await running.client(small_buffer=True))
         await chat.answer(PLAIN, "X-Conversation-Id: c1")
         await chat.peer.send(chunk(UNREAD), END)
-        await eventually(lambda: running.turns()[0]["state"] == "answered")
+        await running.exchange_line()  # all is handed over
+        assert running.turns()[0]["state"] == "answered"
         chat.client.close()
         await running.judge(ROLLBACK, state="cancelled", cause="reset", status=200, logged=None)
 

@@ -14,7 +14,7 @@ from tests.acceptance.stage import CANCEL, END, ROLLBACK, head, stage
 from tests.fakes.downstream import ALICE, request_bytes
 from tests.fakes.downstream import CANCEL as CANCEL_PATH
 from tests.fakes.full_disk import FileLimit, TinyDisk
-from tests.fakes.waiting import AT_ONCE_S
+from tests.fakes.waiting import AT_ONCE_S, eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -98,3 +98,22 @@ async def test_a_full_disk(tmp_path: Path, disk_in: Callable[[Path], AbstractCon
             assert running.admin.lines == [line.replace("r1", "r2").replace("c1", "c2") for line in (CANCEL, ROLLBACK)]
             assert not [line for line in running.process.log_lines() if "exception" in line]
             assert "Traceback" not in running.process.log_text()
+
+
+async def test_stopped_with_the_disk_full_it_makes_good_at_the_next_start(tmp_path: Path) -> None:
+    with file_limit(tmp_path / "disk") as disk:
+        async with stage(tmp_path, journal_path=disk.folder / "sidecar.db") as running:
+            chat = await running.answering()
+            await eventually(lambda: running.turns()[0]["conversation_id"] == "c1")
+            disk.fill(running.process.pid)
+            chat.client.close()
+            await chat.peer.gone(AT_ONCE_S)
+            assert await running.process.terminate() == 0
+            assert "Traceback" not in running.process.log_text()
+            assert running.admin.lines == []
+
+            disk.free()
+            await running.process.start()
+            await running.turn_in("cancelled")
+            assert running.admin.lines == [CANCEL, ROLLBACK]
+            await running.process.terminate()

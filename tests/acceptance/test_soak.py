@@ -34,7 +34,7 @@ async def test_killed_again_and_again(backend: LegacyBackend, sidecar: SidecarPr
 
     for number in range(KILLS):
         batch = asyncio.ensure_future(soak.batch(number, CLIENTS))
-        await something_happens(backend, chance.randint(1, 3 * CLIENTS), batch)
+        await something_happens(backend, batch, questions=chance.randint(1, CLIENTS), calls=chance.randint(0, CLIENTS))
         await sidecar.kill()
         await batch
         soak.judge_so_far()
@@ -50,12 +50,16 @@ async def test_killed_again_and_again(backend: LegacyBackend, sidecar: SidecarPr
     assert {"completed", "cancelled"} <= set(states.values()), "the soak has to try both"
 
 
-async def something_happens(backend: LegacyBackend, count: int, batch: asyncio.Future[None]) -> None:
-    """Wait for so many questions and admin calls, or for the batch to be over."""
-    before = len(backend.questions) + len(backend.calls)
-    enough = asyncio.ensure_future(
-        backend.until(lambda: len(backend.questions) + len(backend.calls) >= before + count, SETTLE_S)
-    )
-    await asyncio.wait([enough, batch], return_when=asyncio.FIRST_COMPLETED)
-    enough.cancel()
-    await asyncio.gather(enough, return_exceptions=True)
+async def something_happens(backend: LegacyBackend, batch: asyncio.Future[None], *, questions: int, calls: int) -> None:
+    """Wait for so many questions, then for so many admin calls, or for the batch to be over."""
+
+    async def enough() -> None:
+        before = len(backend.questions)
+        await backend.until(lambda: len(backend.questions) >= before + questions, SETTLE_S)
+        before = len(backend.calls)
+        await backend.until(lambda: len(backend.calls) >= before + calls, SETTLE_S)
+
+    happening = asyncio.ensure_future(enough())
+    await asyncio.wait([happening, batch], return_when=asyncio.FIRST_COMPLETED)
+    happening.cancel()
+    await asyncio.gather(happening, return_exceptions=True)

@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from tests.acceptance.stage import Chat, Stage
     from tests.fakes.sockets import RawSocket
 
-IMPATIENT = {"write_timeout_s": 1.0, "shutdown_grace_s": 0.2}
+IMPATIENT = {"write_timeout_s": 0.7, "shutdown_grace_s": 0.2}
 NOTICED_S = 10.0
-"""Probes back off, so that a time-out of a second is seen a second or two late."""
+"""The kernel counts a keepalive in whole seconds, and probes three times."""
 
 
 async def keep_saying(peer: RawSocket, text: bytes, *, pause_s: float) -> None:
@@ -53,21 +53,12 @@ async def test_a_client_that_vanishes_while_the_upstream_is_silent(tmp_path: Pat
         await running.judge(CANCEL, ROLLBACK, state="cancelled", cause="vanished")
 
 
-async def test_a_client_whose_link_goes_down_mid_stream(tmp_path: Path) -> None:
+async def test_a_client_whose_link_goes_down(tmp_path: Path) -> None:
     with namespace() as net:
         async with stage(tmp_path, listen=IMPATIENT, host=net.host) as running:
             chat = await running.answering(client=await net.connect(running.process.port))
             net.cut()
             await keep_saying(chat.peer, b"on and on ", pause_s=0.05)
-            await running.judge(CANCEL, ROLLBACK, state="cancelled", cause="vanished")
-
-
-async def test_a_client_whose_link_goes_down_while_the_upstream_is_silent(tmp_path: Path) -> None:
-    with namespace() as net:
-        async with stage(tmp_path, listen=IMPATIENT, host=net.host) as running:
-            chat = await running.answering(client=await net.connect(running.process.port))
-            net.cut()
-            await chat.peer.gone(NOTICED_S)
             await running.judge(CANCEL, ROLLBACK, state="cancelled", cause="vanished")
 
 
@@ -79,7 +70,7 @@ async def test_a_client_that_vanishes_with_the_end_on_its_way(tmp_path: Path) ->
         await running.judge(ROLLBACK, state="cancelled", cause="vanished", status=200, logged=None, timeout_s=NOTICED_S)
 
 
-@pytest.mark.parametrize(("text", "pause_s"), [(b"x" * 50_000, 0.0), (b"x" * 200, 0.02)], ids=["a flood", "a trickle"])
+@pytest.mark.parametrize(("text", "pause_s"), [(b"x" * 50_000, 0.001), (b"x" * 200, 0.02)], ids=["flood", "trickle"])
 async def test_a_client_that_stops_reading(tmp_path: Path, text: bytes, pause_s: float) -> None:
     async with stage(tmp_path, listen=IMPATIENT) as running:
         chat = await running.answering(client=await running.client(small_buffer=True))
@@ -108,7 +99,7 @@ async def test_a_client_that_is_slow_is_none_that_left(tmp_path: Path) -> None:
         for _ in range(4):
             proxy.hold(Way.DOWN)
             await chat.peer.send(chunk(b"y" * 30_000))
-            await asyncio.sleep(IMPATIENT["write_timeout_s"] / 2)
+            await asyncio.sleep(IMPATIENT["write_timeout_s"] * 0.6)
             proxy.release(Way.DOWN)
             assert (await chat.client.chunk())[1] == b"y" * 30_000
         await chat.end()

@@ -29,8 +29,8 @@ class Disk(Protocol):
     def fill(self, pid: int) -> None:
         """Leave the process no room for its journal to grow."""
 
-    def free(self, pid: int) -> None:
-        """Give the room back."""
+    def free(self, pid: int | None = None) -> None:
+        """Give the room back, to that process too if it still runs."""
 
 
 class TinyDisk:
@@ -60,7 +60,7 @@ class TinyDisk:
             while _takes(lambda: ballast.write(bytes(4096))):
                 pass
 
-    def free(self, pid: int) -> None:
+    def free(self, pid: int | None = None) -> None:
         """Give it back."""
         del pid
         (self.folder / "ballast").unlink()
@@ -77,8 +77,10 @@ class FileLimit:
         size = (self.folder / "sidecar.db-wal").stat().st_size
         resource.prlimit(pid, resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
 
-    def free(self, pid: int) -> None:
-        """Lift the limit."""
+    def free(self, pid: int | None = None) -> None:
+        """Lift the limit; the next process has none."""
+        if pid is None:
+            return
         resource.prlimit(pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
 
 

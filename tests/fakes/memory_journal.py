@@ -257,9 +257,12 @@ class MemoryJournal:
         return [self._whole(turn) for turn in ordered[:limit]]
 
     def _neighbouring(self, turn: Turn) -> set[State]:
-        known = turn.conversation_id
-        others = (t for t in self._turns.values() if t.id != turn.id and t.conversation_id == known)
-        return {other.state for other in others} if known is not None else set()
+        """Give the states of the other turns in the conversation, by whichever of its ids they know it."""
+        ids = {turn.conversation_id, turn.temp_id} - {None}
+        others = (other for other in self._turns.values() if other.id != turn.id)
+        if turn.conversation_id is None:
+            return set()
+        return {t.state for t in others if t.conversation_id in ids or t.temp_id == turn.conversation_id}
 
     def _is_free(self, step: MemoryStep) -> bool:
         """Say whether nothing holds the step up: no earlier step of its turn, no turn under way (law 3)."""
@@ -278,4 +281,5 @@ class MemoryJournal:
 
     def _is_over(self, turn: Turn, settled_before: float) -> bool:
         settled = turn.state in PRUNABLE and turn.settled_at is not None and turn.settled_at < settled_before
-        return settled and all(step.state == "delivered" for step in self._outbox.of(turn.id))
+        needed = self._neighbouring(turn) & {*UNDER_WAY, State.CANCELLING, State.UNRESOLVED}
+        return settled and not needed and all(step.state == "delivered" for step in self._outbox.of(turn.id))

@@ -86,7 +86,7 @@ class MemoryOutbox:
     def update(self, update: StepUpdate) -> None:
         """Note an attempt's result; one that is to be made again postpones the steps that wait for it."""
         step = self._steps.get(update.turn_id, {}).get(update.kind)
-        if step is None:
+        if step is None or (step.over and update.state is StepState.PENDING):
             return
         step.state, step.attempts = update.state.value, update.attempts
         step.due_at, step.error = update.due_at, update.error

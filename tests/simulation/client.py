@@ -84,7 +84,7 @@ class Visit:
     def _send(self) -> None:
         if self.sent:
             return
-        sidecar = self.world.sidecar
+        sidecar = self.world.listener
         if sidecar is None:
             self._tries += 1
             self.over = self._tries > TRIES_MAX
@@ -151,7 +151,7 @@ class Visit:
     # -- cancelling ------------------------------------------------------------------------------------------------
 
     def _ask(self, intent: Intent, tries: int = TRIES_MAX) -> None:
-        sidecar = self.world.sidecar
+        sidecar = self.world.listener
         conversation_id = self.knows or self.names
         if sidecar is None:
             if tries:

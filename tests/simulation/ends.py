@@ -48,8 +48,8 @@ def _check_completed(world: World, record: Record, turn: Turn) -> None:
     put_up_with = visit.left in world.site.puts_up_with
     entitled = visit.complete or record.recovered or put_up_with
     laws.must("5: completed, and the client had not all of it", entitled, turn.id)
+    laws.must("3: completed, and it is not in its conversation", world.upstream.remembers(turn.id), turn.id)
     if visit.begins:
-        laws.must("3: completed, and its conversation is gone", world.upstream.remembers(turn.id), turn.id)
         confirms = StepKind.CONFIRM in world.site.kinds and turn.conversation_id is not None
         laws.must("2: never confirmed", not confirms or Verdict.DONE in record.acted[StepKind.CONFIRM], turn.id)
 
@@ -81,11 +81,9 @@ def _check_asks(world: World) -> None:
     """What a client was told of its request is so."""
     for ask in world.laws.asks:
         durable = world.laws.records[ask.visit.turn_id].durable
-        if ask.principal == STRANGER or ask.request_id is None or durable is None:
+        if ask.principal == STRANGER or ask.request_id is None or durable is None or world.forgets_soon:
             continue
-        if ask.outcome is CancelOutcome.CANCELLED or (
-            ask.outcome is CancelOutcome.REMEMBERED and not world.forgets_soon
-        ):
+        if ask.outcome in {CancelOutcome.CANCELLED, CancelOutcome.REMEMBERED}:
             world.laws.must("6: told that it is cancelled, and it is not", durable.state in UNDONE, durable.id)
         if ask.outcome is CancelOutcome.COMPLETED:
             entitled = durable.state in CONFIRMED | UNDONE | {State.REFUSED}

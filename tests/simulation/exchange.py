@@ -23,7 +23,7 @@ from sidecar.turn.events import (
     UpstreamLost,
 )
 from sidecar.turn.state import Cause, State
-from tests.simulation.site import DRAIN_TIMEOUT_S, RESPONSE_TIMEOUT_S
+from tests.simulation.site import DRAIN_TIMEOUT_S, FENCE_TIMEOUT_S, RESPONSE_TIMEOUT_S
 from tests.simulation.upstream import Generation
 
 if TYPE_CHECKING:
@@ -78,6 +78,10 @@ class SimulatedExchange:
     async def _forward(self) -> None:
         world = self._world
         await world.port()
+        while not self._over.done() and await self._sidecar.gate.pass_(
+            self._newcomer, timeout_s=FENCE_TIMEOUT_S, left=self._over
+        ):
+            pass  # what it meant may have changed: look again
         if self._over.done():
             return
         await self._let_in()
@@ -149,9 +153,10 @@ class SimulatedExchange:
             self._finish()
 
     def answer_failed(self) -> None:
-        """Take note: the upstream broke off or was silent for too long."""
+        """Take note: the upstream broke off."""
         self._upstream = None
-        self._fail(UnreachableError("the upstream broke off"))
+        if not self._held:
+            self._fail(UnreachableError("the upstream broke off"))
 
     def _show_end(self, durable: asyncio.Future[None]) -> None:
         del durable
@@ -241,6 +246,7 @@ class SimulatedExchange:
 
     def drain_upstream(self) -> None:
         """Read on, unseen."""
+        self._away = False
         wait_s = DRAIN_TIMEOUT_S if self._upstream is not None else 0.0
         self._drain_timer = self._world.loop.call_later(wait_s, self._drain_over)
 

@@ -97,6 +97,10 @@ class SimulatedJournal(MemoryJournal):
         """Give every turn, as it is durable."""
         return [self._whole(turn) for turn in self._turns.values()]
 
+    def ordered(self) -> list[str]:
+        """Give the turns that an operator ordered to be cancelled."""
+        return list(self._orders)
+
     def rows(self) -> list[StepRow]:
         """Give every row of the outbox."""
         return [step.row for step in self._outbox]
@@ -134,6 +138,12 @@ class SimulatedJournal(MemoryJournal):
         await self._pause()
         return neighbours
 
+    async def in_conversations(self, ids: Sequence[str]) -> Sequence[Turn]:
+        await self._pause()
+        turns = await super().in_conversations(ids)
+        await self._pause()
+        return turns
+
     async def lease(self, *, now: float, until: float, limit: int) -> Sequence[OwedStep]:
         await self._pause()
         self._check_writable()
@@ -154,6 +164,16 @@ class SimulatedJournal(MemoryJournal):
         await self._pause()
         self._check_writable()
         return await super().prune(settled_before=settled_before, now=now, limit=limit)
+
+    async def order_cancel(self, turn_id: str, *, at: float) -> None:
+        await self._pause()
+        self._check_writable()
+        await super().order_cancel(turn_id, at=at)
+
+    async def drop_order(self, turn_id: str) -> None:
+        await self._pause()
+        self._check_writable()
+        await super().drop_order(turn_id)
 
     async def step(self, step_id: int) -> StepRow | None:
         await self._pause()

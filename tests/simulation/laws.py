@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from sidecar.engine.cancellation import CancelOutcome
 from sidecar.engine.ports import CallOutcome, Verdict
-from sidecar.turn.state import Cause, State, StepKind, Turn
+from sidecar.turn.state import Cause, State, StepKind, StepState, Turn
 from tests.simulation.client import STRANGER, Ask, Visit
 from tests.simulation.site import GRACE_S
 
@@ -36,8 +36,10 @@ class Record:
     confirmed_since: float | None = None
     confirmed_at: float | None = None
     forestalled: bool = False
+    was_confirmed: bool = False
     recovered: bool = False
     comebacks: int = 0
+    revivals: int = 0
     keys: defaultdict[StepKind, set[str]] = field(default_factory=lambda: defaultdict(set))
     acted: defaultdict[StepKind, set[Verdict]] = field(default_factory=lambda: defaultdict(set))
 
@@ -49,6 +51,7 @@ class Laws:
         self.broken: list[str] = []
         self.records: dict[str, Record] = {}
         self.asks: list[Ask] = []
+        self.ordered: set[str] = set()
         self.looked_at: dict[str, float] = {}
         self._world = world
 
@@ -65,6 +68,8 @@ class Laws:
         record = self.records[turn.id]
         self._world.note("durable", turn.id, turn.state, turn.cause, dict(turn.steps))
         before, record.durable = record.durable, turn
+        if before is not None:
+            record.revivals += sum(_is_revived(kind, before, turn) for kind in before.steps)
         was = before.state if before is not None else None
         if was is turn.state:
             return
@@ -80,15 +85,19 @@ class Laws:
 
     def _confirmed(self, record: Record, turn: Turn) -> None:
         record.confirmed_since, record.confirmed_at = self._world.loop.time(), turn.confirmed_at
+        record.was_confirmed = True
         record.recovered = record.life != self._world.life or self._world.is_old(turn)
 
     def _undone(self, record: Record, turn: Turn, was: State | None) -> None:
         asks = list(self._asks_for(turn))
         if turn.cause is Cause.REQUESTED:
             self.must("6: cancelled, and nobody who may asked for it", asks, turn.id)
+        record.confirmed_since = None
+        ordered = turn.id in self.ordered
+        self.must("6: cancelled by the operator, who ordered no such thing", ordered or turn.cause is not Cause.OPERATOR, turn.id)
         if record.visit.complete:
-            self.must("5: what the client saw complete is undone, and it did not ask for it", asks, turn.id)
-        if was in CONFIRMED and record.confirmed_at is not None:
+            self.must("5: what the client saw complete is undone, and it did not ask for it", asks or ordered, turn.id)
+        if was in CONFIRMED and record.confirmed_at is not None and not ordered:
             until = record.confirmed_at + GRACE_S
             in_time = any(min(ask.wall_at, self._world.wall()) <= until for ask in asks)
             self.must("6: a cancel after the grace time undoes the turn", in_time, turn.id)
@@ -154,7 +163,7 @@ class Laws:
         record = self.records[turn.id]
         self._world.note("calls", turn.id, kind, key, fate)
         record.keys[kind].add(key)
-        rounds = 1 + (record.comebacks if kind is StepKind.ROLLBACK else 0)
+        rounds = 1 + record.revivals + (record.comebacks if kind is StepKind.ROLLBACK else 0)
         if kind is not StepKind.VERIFY:
             self.must("2: another idempotency key for the same step", len(record.keys[kind]) <= rounds, turn.id)
         if kind in {StepKind.ROLLBACK, StepKind.CONFIRM}:
@@ -177,12 +186,13 @@ class Laws:
 
     def confirmed_neighbour(self, turn: Turn) -> bool:
         """Say whether another turn in the conversation was ever confirmed."""
-        return any(other.confirmed_since is not None for other in self._neighbours(turn))
+        return any(other.was_confirmed for other in self._neighbours(turn))
 
     def _neighbours(self, turn: Turn) -> Iterator[Record]:
+        resolve = self._world.upstream.resolve
         for record in self.records.values():
             other = record.durable
-            if other is not None and other.id != turn.id and other.conversation_id == turn.conversation_id:
+            if other is not None and other.id != turn.id and resolve(other) == resolve(turn) is not None:
                 yield record
 
     def _asks_for(self, turn: Turn) -> Iterable[Ask]:
@@ -195,3 +205,7 @@ class Laws:
     def _taken_up(self, turn_id: str) -> bool:
         generation = self._world.upstream.generations.get(turn_id)
         return generation is not None and generation.taken_up
+
+
+def _is_revived(kind: StepKind, before: Turn, after: Turn) -> bool:
+    return before.steps[kind] is StepState.DEAD and after.steps.get(kind) is StepState.PENDING

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from sidecar.engine.cancellation import CancelDesk
 from sidecar.engine.dispatcher import Dispatcher
 from sidecar.engine.driver import Driver
+from sidecar.engine.gate import Gate
+from sidecar.engine.late_content import LateContent
 from sidecar.engine.operator import OperatorDesk
+from sidecar.engine.orders import Orders
 from sidecar.engine.pruner import Pruner
 from sidecar.engine.recovery import recover
 from sidecar.engine.sweeper import Sweeper
@@ -54,10 +58,12 @@ class SimulatedSidecar:
         self.services = (
             self.dispatcher,
             Sweeper(world.journal, self.driver, world.wall, temp_ttl_s=TEMP_TTL_S),
+            Orders(world.journal, self.driver, world.wall),
             Pruner(world.journal, world.wall, retention_s=world.site.retention_s),
         )
         self.desk = CancelDesk(world.journal, self.driver, tombstones, world.wall, tombstone_ttl_s=TOMBSTONE_TTL_S)
-        self._asks: dict[asyncio.Task[None], None] = {}
+        self.gate = Gate(world.journal, self.driver, tombstones, LateContent(world.journal, self.driver))
+        self.asks: dict[asyncio.Task[None], None] = {}
 
     @classmethod
     async def start(cls, world: World, process: Process) -> SimulatedSidecar:
@@ -74,17 +80,23 @@ class SimulatedSidecar:
         await asyncio.sleep(SHUTDOWN_GRACE_S if self.exchanges else 0)
         for exchange in tuple(self.exchanges.values()):
             exchange.shut_down()
+        if not await self._no_turn_is_live():
+            self.driver.give_up()
+            await self._no_turn_is_live()
+        await self.dispatcher.drain(LAST_STEPS_S)
+        if self.asks:
+            await asyncio.wait(self.asks)
+        for service in reversed(self.services):
+            await service.stop()
+        await self.world.journal.close()
+
+    async def _no_turn_is_live(self) -> bool:
         try:
             async with asyncio.timeout(LAST_TURNS_S):
                 await self.driver.wait_until_empty()
         except TimeoutError:
-            pass
-        await self.dispatcher.drain(LAST_STEPS_S)
-        if self._asks:
-            await asyncio.wait(self._asks)
-        for service in reversed(self.services):
-            await service.stop()
-        await self.world.journal.close()
+            return False
+        return True
 
     # -- towards clients -------------------------------------------------------------------------------------------
 
@@ -113,8 +125,8 @@ class SimulatedSidecar:
     def ask(self, ask: Ask) -> None:
         """Take a request to cancel."""
         task = self.process.spawn(self._answer(ask))
-        self._asks[task] = None
-        task.add_done_callback(self._asks.pop)
+        self.asks[task] = None
+        task.add_done_callback(self.asks.pop)
 
     async def _answer(self, ask: Ask) -> None:
         await self.world.port()
@@ -130,20 +142,26 @@ class SimulatedSidecar:
 
     # -- the operator ----------------------------------------------------------------------------------------------
 
-    async def retry_all(self) -> int:
-        """Have the operator, in a process beside this one, try every dead step again."""
+    async def retry_all(self) -> None:
+        """Have every dead step tried again, from a process beside this one."""
+        with suppress(JournalUnavailableError):
+            await self._operator().retry_all()
+
+    async def order_cancel(self, turn_id: str) -> None:
+        """Order a turn to be cancelled."""
+        with suppress(JournalUnavailableError):
+            await self._operator().cancel(turn_id)
+
+    def _operator(self) -> OperatorDesk:
         world = self.world
-        beside = Driver(world.journal, world.wall, on_owed=lambda: None)
-        try:
-            return await OperatorDesk(world.journal, beside, world.wall).retry_all()
-        except JournalUnavailableError:
-            return 0
+        return OperatorDesk(world.journal, Driver(world.journal, world.wall, on_owed=lambda: None), world.wall)
 
     def leftovers(self) -> list[str]:
         """Name what a stopped sidecar should not have in its memory any more."""
         found = {
             "live turns": list(self.driver._live),
             "indexed turns": list(self.driver._index),
+            "fence": list(self.driver.fence._waiters),
             "locks": list(self.driver._locks._locks),
             "attempts": list(self.dispatcher._attempts),
             "exchanges": list(self.exchanges),

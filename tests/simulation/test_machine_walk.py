@@ -299,10 +299,11 @@ def check_owed(before: World, event: Event, after: World, effects: tuple[Effect,
 
 
 def may_be_owed_again(kind: StepKind, before: Turn, event: Event) -> bool:
-    """Say whether a step that was owed before may be owed anew: a dead one by the operator, others by law 7."""
+    """Say whether a step that was owed before may be owed anew: by the operator, with those after it, or by law 7."""
     match event:
-        case StepRevived():
-            return before.steps.get(kind) is StepState.DEAD
+        case StepRevived(kind=revived):
+            too_soon = list(StepKind).index(kind) > list(StepKind).index(revived)
+            return before.steps.get(kind) is StepState.DEAD or (too_soon and before.steps[revived] is StepState.DEAD)
         case StepDelivered(kind=StepKind.VERIFY, gone=gone):
             return kind is (StepKind.VERIFY if gone else StepKind.ROLLBACK)
         case StepDelivered(kind=StepKind.ROLLBACK):

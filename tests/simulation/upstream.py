@@ -194,6 +194,10 @@ class Upstream:
         generation = self.generations.get(turn_id)
         return generation is not None and (generation.taken_up or generation.over is not None)
 
+    def resolve(self, turn: Turn) -> str | None:
+        """Give the present id of a turn's conversation."""
+        return self._resolve(turn.conversation_id) if turn.conversation_id is not None else None
+
     def _resolve(self, conversation_id: str) -> str:
         return self._aliases.get(conversation_id, conversation_id)
 

@@ -48,6 +48,7 @@ class World:
         self.admin = SimulatedAdminApi(loop, self.dice, self.upstream, self.laws, trouble=self.site.admin_trouble)
         self.sidecar: SimulatedSidecar | None = None
         self.life = 0
+        self.listening = True
         self._process: Process | None = None
         self._visits: list[Visit] = []
         self._wall_offset = EPOCH
@@ -71,6 +72,11 @@ class World:
     def is_old(self, turn: Turn) -> bool:
         """Say whether the sweeper may have found the turn."""
         return self._wall_offset_max + self.loop.time() - turn.created_at > TEMP_TTL_S
+
+    @property
+    def listener(self) -> SimulatedSidecar | None:
+        """Give the sidecar, where it takes requests."""
+        return self.sidecar if self.listening else None
 
     @property
     def forgets_soon(self) -> bool:
@@ -103,7 +109,7 @@ class World:
 
     async def _settle(self) -> None:
         """Wait until nothing is under way; then once more, after the operator had every dead step tried again."""
-        for _ in range(2):
+        for self.listening in (True, False):
             deadline = self.loop.time() + SETTLED_WITHIN_S
             while not self._is_settled():
                 if self.laws.broken:
@@ -114,17 +120,18 @@ class World:
                 self._set_clock_right()
                 await asyncio.sleep(LOOK_S)
             assert self.sidecar is not None
-            await self._let_operator_in(self.sidecar)
+            await self._let_operator_retry(self.sidecar)
 
     def _is_settled(self) -> bool:
-        return self.sidecar is not None and all(visit.over for visit in self._visits) and not self._unsettled()
+        idle = self.sidecar is not None and not self.sidecar.asks and all(visit.over for visit in self._visits)
+        return idle and not self._unsettled()
 
     def _unsettled(self) -> list[str]:
         live = [] if self.sidecar is None else [live.turn.id for live in self.sidecar.driver.live]
         owing = [row.turn_id for row in self.journal.rows() if row.state in {"pending", "leased"}]
         dead = {row.turn_id for row in self.journal.rows() if row.state == "dead"}
         asking = [turn.id for turn in self.journal.durable() if turn.state not in SETTLED and turn.id not in dead]
-        return live + owing + asking
+        return live + owing + asking + self.journal.ordered()
 
     async def _stop(self) -> None:
         """Stop the sidecar; nothing may be left of it."""
@@ -209,13 +216,20 @@ class World:
     def _may_jump_forward(self) -> bool:
         """Say whether nothing is under way in the upstream that the sidecar has to give time: law 7, ARRIVAL_MAX_S."""
         underway = self.sidecar.exchanges if self.sidecar else ()
-        return not self.upstream.returning and all(self.upstream.has_taken_up(turn_id) for turn_id in underway)
+        heard = all(self.upstream.has_taken_up(turn_id) for turn_id in (*underway, *self.upstream.generations))
+        return heard and not self.upstream.returning
 
     def _visit_of_operator(self) -> None:
-        if self.sidecar is not None:
-            self._let_operator_in(self.sidecar)
+        if self.sidecar is None:
+            return
+        self._let_operator_retry(self.sidecar)
+        if self._visits and self.dice.chance(0.5):
+            turn_id = self.dice.choose(self._visits).turn_id
+            self.note("the operator orders a cancel", turn_id)
+            self.laws.ordered.add(turn_id)
+            Process(self.loop, lambda: None).spawn(self.sidecar.order_cancel(turn_id))
 
-    def _let_operator_in(self, sidecar: SimulatedSidecar) -> asyncio.Task[int]:
+    def _let_operator_retry(self, sidecar: SimulatedSidecar) -> asyncio.Task[None]:
         self.note("the operator tries again what is dead")
         return Process(self.loop, lambda: None).spawn(sidecar.retry_all())
 

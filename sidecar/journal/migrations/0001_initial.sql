@@ -100,8 +100,9 @@ WHERE step.state NOT IN ('delivered', 'dead')
     step.kind = 'rollback'
     AND EXISTS (
       SELECT 1 FROM turns AS own
-      JOIN turns AS other ON other.conversation_id = own.conversation_id
-      WHERE own.id = step.turn_id AND other.id <> own.id AND other.state IN ('open', 'answered')
+      JOIN turns AS other
+        ON other.conversation_id IN (own.conversation_id, own.temp_id) OR other.temp_id = own.conversation_id
+      WHERE own.id = step.turn_id AND other.id <> own.id AND +other.state IN ('open', 'answered')
     )
   );
 

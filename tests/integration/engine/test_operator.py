@@ -62,8 +62,9 @@ async def test_it_is_tried_again_from_its_first_attempt_on_with_its_old_key(
     assert (step.state, step.attempts, step.error) == ("pending", 0, None)
     assert await engine.state("t1") is State.CANCELLING
     await engine.work()
-    assert admin.kinds == [("t1", CANCEL), ("t1", ROLLBACK), ("t1", CANCEL)]
+    assert admin.kinds == [("t1", CANCEL), ("t1", ROLLBACK), ("t1", CANCEL), ("t1", ROLLBACK)]
     assert admin.made[0].key == admin.made[2].key
+    assert admin.made[1].key != admin.made[3].key  # the first came before the cancel: this one is another call
     assert await engine.state("t1") is State.CANCELLED
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from tests.fakes.scene import Scene
 
 LONG = b'{"items": [{"id": "c1"}], "x": "' + b"x" * 100_000 + b'"}'
-ZIPPED = gzip.compress(LISTED)
+ZIPPED = gzip.compress(LISTED, mtime=0)
 
 
 def whys(running: Scene) -> list[str]:

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 STATUS: dict[type[errors.SidecarError], int] = {
     errors.ForestalledError: 409,
+    errors.InProgressError: 409,
+    errors.RollbackPendingError: 409,
+    errors.ConversationGoneError: 404,
     errors.JournalUnavailableError: 503,
     errors.UpstreamTimeoutError: 504,
     errors.UpstreamUnreachableError: 502,
@@ -54,6 +57,13 @@ def test_an_answer_is_a_whole_response(added: list[Field], *, close: bool) -> No
     assert head.get(b"content-type") == b"application/json"
     assert head.get(b"connection") == (b"close" if close else None)
     assert all(head.get(name) == value for name, value in added)
+
+
+@pytest.mark.parametrize("error", STATUS, ids=lambda error: error.__name__)
+def test_only_what_may_well_succeed_soon_says_when(error: type[errors.SidecarError]) -> None:
+    raw = answer_bytes(answer_for(error("x")), added=[], close=False, head_only=True)
+    soon = error in {errors.InProgressError, errors.RollbackPendingError}
+    assert parse_head(raw).values(b"retry-after") == ((b"1",) if soon else ())
 
 
 def test_a_head_alone_is_that_of_the_whole() -> None:

@@ -81,8 +81,8 @@ def test_asking_for_less_does_not_hurry_it() -> None:
     assert retry_delay_s(DEFAULT, attempts=10, jitter=0.0, retry_after_s=1.0) == 128.0
 
 
-@given(age_s=st.floats(0, 1e6))
-def test_gone_counts_only_once_the_upstream_must_have_heard(age_s: float) -> None:
+@given(unknown_for_s=st.floats(0, 1e6))
+def test_gone_counts_only_once_the_upstream_must_have_heard(unknown_for_s: float) -> None:
     turn = opened()
-    assert gone_counts(turn, turn.created_at + age_s) == (turn.created_at + age_s - turn.created_at >= ARRIVAL_MAX_S)
-    assert gone_counts(replace(turn, answer_began_at=turn.created_at), turn.created_at + age_s)
+    assert gone_counts(turn, unknown_for_s=unknown_for_s) == (unknown_for_s >= ARRIVAL_MAX_S)
+    assert gone_counts(replace(turn, answer_began_at=turn.created_at), unknown_for_s=unknown_for_s)
