@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from sidecar.turn.events import Event
-    from sidecar.turn.state import Turn
+    from sidecar.turn.state import StepKind, Turn
 
 RESUBMIT_S: Final = 0.5
 OVER: Final = frozenset({StepState.DELIVERED, StepState.DEAD})
@@ -49,6 +49,8 @@ class LiveTurn:
     undurable: int = 0
     released: bool = False
     keys: set[tuple[str, str, str]] = field(default_factory=set)
+    owing: dict[StepKind, Owe] = field(default_factory=dict)
+    """What is owed, and not yet known to be durable."""
 
 
 class Driver:
@@ -172,6 +174,9 @@ class Driver:
     def _persist(self, live: LiveTurn, owed: tuple[Owe, ...], update: StepUpdate | None) -> asyncio.Future[None]:
         durable = asyncio.get_running_loop().create_future()
         live.undurable += 1
+        if update is None:
+            live.owing.update({owe.kind: owe for owe in owed})
+            owed = ()
         self._submit(live, owed, update, durable)
         return durable
 
@@ -182,14 +187,19 @@ class Driver:
         update: StepUpdate | None,
         durable: asyncio.Future[None],
     ) -> None:
-        """Submit the turn as it is now: a change that is offered again must not bring back an older state."""
-        change = change_of(live.turn, owed, update, at=self._clock())
-        committed = self._journal.submit(change)
-        committed.add_done_callback(partial(self._submitted, live, owed, update, durable))
+        """Submit the turn as it is now: a change that is offered again must not bring back an older state.
+
+        All that is owed goes along: where an earlier change fails and this one does not, no step may be made before
+        those that come first. Only what an attempt's result makes owed has to stay with that result.
+        """
+        carried = (*live.owing.values(), *owed)
+        committed = self._journal.submit(change_of(live.turn, carried, update, at=self._clock()))
+        committed.add_done_callback(partial(self._submitted, live, carried, owed, update, durable))
 
     def _submitted(
         self,
         live: LiveTurn,
+        carried: tuple[Owe, ...],
         owed: tuple[Owe, ...],
         update: StepUpdate | None,
         durable: asyncio.Future[None],
@@ -205,7 +215,10 @@ class Driver:
         if not durable.done():
             durable.set_result(None)
         self.fence.moved(live.turn)
-        if owed:
+        for owe in carried:
+            if live.owing.get(owe.kind) is owe:
+                del live.owing[owe.kind]
+        if carried:
             self._on_owed()
         if live.released and not live.undurable:
             self._forget(live)

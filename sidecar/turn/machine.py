@@ -189,13 +189,16 @@ def _forget_dead_step(turn: Turn, kind: StepKind) -> Turn:
     """Forget a dead step that is still wanted, so that it is owed anew.
 
     What was delivered after it was made too soon, and is made again: what is cancelled only now may have been saved
-    behind the back of an earlier rollback.
+    behind the back of an earlier rollback. But where it is still being looked for, that will be seen.
     """
     if turn.steps.get(kind) is not StepState.DEAD or kind not in wanted(turn):
         return turn
+    if kind is StepKind.VERIFY and turn.steps.get(StepKind.ROLLBACK) is not StepState.DELIVERED:
+        return turn  # not before there is something to look for
     order = list(StepKind)
     later = [each for each in wanted(turn) if order.index(each) > order.index(kind) and each is not StepKind.VERIFY]
-    too_soon = [each for each in later if turn.steps.get(each) is StepState.DELIVERED]
+    looking = turn.steps.get(StepKind.VERIFY) is StepState.PENDING
+    too_soon = [each for each in later if turn.steps.get(each) is StepState.DELIVERED and not looking]
     return _without(replace(turn, looks=0 if too_soon else turn.looks, rollbacks=0), kind, *too_soon)
 
 

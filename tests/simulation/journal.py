@@ -38,6 +38,8 @@ class SimulatedJournal(MemoryJournal):
         self._dice = dice
         self._laws = laws
         self._writing: Group = []
+        self._told = asyncio.Event()
+        self._told.set()
 
     # -- changes ---------------------------------------------------------------------------------------------------
 
@@ -55,6 +57,8 @@ class SimulatedJournal(MemoryJournal):
     def crash(self) -> None:
         """Lose what is not durable yet."""
         self._pending, self._writing = [], []
+        self._told = asyncio.Event()
+        self._told.set()
         self.closed = False
 
     async def close(self) -> None:
@@ -70,6 +74,7 @@ class SimulatedJournal(MemoryJournal):
     def _write(self, group: Group) -> None:
         if group is not self._writing:
             return  # lost in a crash
+        self._told.clear()
         error = self._unwritable()
         for change, _ in group if error is None else ():
             self._put(change)
@@ -81,6 +86,7 @@ class SimulatedJournal(MemoryJournal):
         if group is not self._writing:
             return
         self._writing = []
+        self._told.set()
         for _, durable in group:
             if not durable.done():
                 durable.set_result(None) if error is None else durable.set_exception(error)
@@ -146,6 +152,7 @@ class SimulatedJournal(MemoryJournal):
 
     async def lease(self, *, now: float, until: float, limit: int) -> Sequence[OwedStep]:
         await self._pause()
+        await self._told.wait()  # there is one writer
         self._check_writable()
         steps = await super().lease(now=now, until=until, limit=limit)
         await self._pause()

@@ -85,9 +85,10 @@ async def test_read_right_behind_the_leaving(tmp_path: Path) -> None:
 
 async def test_a_backend_that_saves_late(tmp_path: Path) -> None:
     """The rollback is done, and then the backend brings the conversation back."""
-    async with house(tmp_path, BackendKnobs(words=10, word_s=0.01, saves_late=True)) as home:
+    async with house(tmp_path, BackendKnobs(words=3, word_s=0.001)) as home:
         kept = await home.ask()
         await kept.read()
+        home.backend.knobs = BackendKnobs(words=150, word_s=0.005, saves_late=True)
         response = await home.ask()
         ghost = response.headers["X-Conversation-Id"]
         response.close()
