@@ -53,6 +53,16 @@ class LiveTurn:
     """What is owed, and not yet known to be durable."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Offer:
+    """A change of a live turn that is offered to the journal until it is taken; `durable` is then done."""
+
+    live: LiveTurn
+    owed: tuple[Owe, ...]
+    update: StepUpdate | None
+    durable: asyncio.Future[None]
+
+
 class Driver:
     """The only one who steps turns. `on_owed` is called whenever newly owed steps have become durable."""
 
@@ -177,43 +187,30 @@ class Driver:
         if update is None:
             live.owing.update({owe.kind: owe for owe in owed})
             owed = ()
-        self._submit(live, owed, update, durable)
+        self._submit(_Offer(live, owed, update, durable))
         return durable
 
-    def _submit(
-        self,
-        live: LiveTurn,
-        owed: tuple[Owe, ...],
-        update: StepUpdate | None,
-        durable: asyncio.Future[None],
-    ) -> None:
+    def _submit(self, offer: _Offer) -> None:
         """Submit the turn as it is now: a change that is offered again must not bring back an older state.
 
         All that is owed goes along: where an earlier change fails and this one does not, no step may be made before
         those that come first. Only what an attempt's result makes owed has to stay with that result.
         """
-        carried = (*live.owing.values(), *owed)
-        committed = self._journal.submit(change_of(live.turn, carried, update, at=self._clock()))
-        committed.add_done_callback(partial(self._submitted, live, carried, owed, update, durable))
+        live = offer.live
+        carried = (*live.owing.values(), *offer.owed)
+        committed = self._journal.submit(change_of(live.turn, carried, offer.update, at=self._clock()))
+        committed.add_done_callback(partial(self._submitted, offer, carried))
 
-    def _submitted(
-        self,
-        live: LiveTurn,
-        carried: tuple[Owe, ...],
-        owed: tuple[Owe, ...],
-        update: StepUpdate | None,
-        durable: asyncio.Future[None],
-        committed: asyncio.Future[None],
-    ) -> None:
+    def _submitted(self, offer: _Offer, carried: tuple[Owe, ...], committed: asyncio.Future[None]) -> None:
+        live = offer.live
         error = committed.exception()
         if error is not None:
             log.error("journal_retry", turn=live.turn.id, error=str(error))
-            loop = asyncio.get_running_loop()
-            loop.call_later(RESUBMIT_S, self._submit, live, owed, update, durable)
+            asyncio.get_running_loop().call_later(RESUBMIT_S, self._submit, offer)
             return
         live.undurable -= 1
-        if not durable.done():
-            durable.set_result(None)
+        if not offer.durable.done():
+            offer.durable.set_result(None)
         self.fence.moved(live.turn)
         for owe in carried:
             if live.owing.get(owe.kind) is owe:

@@ -33,6 +33,8 @@ _SETTINGS: Final = (
 @asynccontextmanager
 async def connected(path: str) -> AsyncIterator[aiosqlite.Connection]:
     """Connect to an existing file; the connection and its thread end with the context."""
+    # The library's thread outlives a connect that fails, and may then speak to a loop that is closed; so it fails here.
+    sqlite3.connect(_uri(path), uri=True).close()
     connection = await aiosqlite.connect(_uri(path), uri=True, isolation_level=None, timeout=BUSY_TIMEOUT_S)
     try:
         connection.row_factory = sqlite3.Row

@@ -9,13 +9,12 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from sidecar.engine.ports import CallOutcome, Verdict
-from sidecar.turn.state import StepKind
 from tests.simulation.site import ADMIN_TIMEOUT_S
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from sidecar.turn.state import Turn
+    from sidecar.turn.state import StepKind, Turn
     from tests.simulation.clock import Dice, VirtualLoop
     from tests.simulation.laws import Laws
     from tests.simulation.upstream import Upstream

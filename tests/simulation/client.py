@@ -1,4 +1,4 @@
-"""The clients of the simulation: they stay, leave at any moment, ask to cancel first, twice, late - or as a stranger."""
+"""The clients of the simulation: they stay, leave at any moment, cancel first, twice, late - or as strangers."""
 
 from __future__ import annotations
 
@@ -46,6 +46,7 @@ class Visit:
 
     world: World
     turn_id: str
+    request_id: str
     principal: str
     names: str | None
     begins: bool
@@ -63,11 +64,6 @@ class Visit:
     _arrives_at: float = 0.0
     _tries: int = 0
     sent: bool = False
-
-    @property
-    def request_id(self) -> str:
-        """The id that the client made for its request."""
-        return f"req_{self.turn_id}"
 
     def begin(self) -> None:
         """Come: ask to cancel first, if that is what it wants; then send the message."""
@@ -92,6 +88,7 @@ class Visit:
                 self.world.loop.outside(0.5, self._send)
             return
         self.sent = self.connected = True
+        self.world.laws.comes(self)
         self.world.note("client sends", self.turn_id, self.names, self.begins)
         self._exchange = sidecar.take(self)
         for intent in self.intents:
@@ -178,28 +175,34 @@ class Visit:
 
 
 def draw_visit(world: World, number: int, earlier: list[Visit]) -> Visit:
-    """Draw a visit: in a new conversation, in one that was there before, or in one of an earlier visit."""
-    dice, site = world.dice, world.site
-    known = [visit.knows for visit in earlier if visit.knows is not None and visit.principal == "p1"]
-    names, begins = None, True
-    if known and dice.chance(0.6):
-        names, begins = dice.choose(known), False
-    elif dice.chance(0.15):
-        names, begins = "old", False
-    elif site.names_new:
-        names = f"new_{number}"
-    visit = Visit(
+    """Draw a visit: in a new conversation, in one that was there before, or an earlier request sent once more."""
+    dice = world.dice
+    names, begins = _draw_conversation(world, number, earlier)
+    request_id = f"req_t{number}"
+    if earlier and dice.chance(0.15):
+        again = dice.choose(earlier)
+        names, begins, request_id = again.names, again.begins, again.request_id
+    return Visit(
         world=world,
         turn_id=f"t{number}",
+        request_id=request_id,
         principal="p1",
         names=names,
         begins=begins,
         leaves_at=_draw_leaving(dice),
         cause=dice.choose(LEAVINGS),
-        intents=[],
+        intents=_draw_intents(dice),
     )
-    visit.intents.extend(_draw_intents(dice))
-    return visit
+
+
+def _draw_conversation(world: World, number: int, earlier: list[Visit]) -> tuple[str | None, bool]:
+    """Give the conversation that the request names, and whether it thereby begins it."""
+    known = [visit.knows for visit in earlier if visit.knows is not None]
+    if known and world.dice.chance(0.6):
+        return world.dice.choose(known), False
+    if world.dice.chance(0.15):
+        return "old", False
+    return (f"new_{number}" if world.site.names_new else None), True
 
 
 def _draw_leaving(dice: Dice) -> str | float | None:

@@ -26,7 +26,7 @@ ROUNDS_MAX: Final = 50_000
 
 
 class StandstillError(Exception):
-    """Nothing is ready and no timer is set, so whoever still waits would wait for ever; or the loop goes round and round."""
+    """Nothing is ready and no timer is set, so whoever waits would wait for ever; or the loop goes round and round."""
 
 
 class Dice:
@@ -86,7 +86,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self._asyncgens.discard(agen)  # type: ignore[attr-defined]
 
     def call_soon(
-        self, callback: Callable[[Unpack[Args]], object], *args: Unpack[Args], context: Context | None = None
+        self, callback: Callable[[Unpack[Args]], object], *args: *Args, context: Context | None = None
     ) -> asyncio.Handle:
         """Call back next; never, where the process of the context is dead."""
         handle = super().call_soon(callback, *args, context=context)
@@ -95,7 +95,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
             handle.cancel()
         return handle
 
-    def create_task(
+    def create_task(  # type: ignore[override]
         self, coro: Coroutine[Any, Any, Result], *, name: str | None = None, context: Context | None = None
     ) -> asyncio.Task[Result]:
         """Make a task, and have its process know it."""
@@ -106,7 +106,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
             process.own(task)
         return task
 
-    def outside(self, after_s: float, callback: Callable[[Unpack[Args]], object], *args: Unpack[Args]) -> None:
+    def outside(self, after_s: float, callback: Callable[[Unpack[Args]], object], *args: *Args) -> None:
         """Call back later, whichever process may be dead by then."""
         self.call_later(after_s, callback, *args, context=self._outside)
 
@@ -144,7 +144,7 @@ class Process:
         """Run a task in the process."""
         return self._loop.create_task(work, context=self._context.copy())
 
-    def later(self, after_s: float, callback: Callable[[Unpack[Args]], object], *args: Unpack[Args]) -> None:
+    def later(self, after_s: float, callback: Callable[[Unpack[Args]], object], *args: *Args) -> None:
         """Call back in the process, if it then lives."""
         if self.alive:
             self._loop.call_later(after_s, callback, *args, context=self._context)

@@ -1,7 +1,7 @@
 """An exchange as `sidecar.downstream.chat` makes it a turn, without the bytes: the same events in the same order.
 
-        admit (journal) --> connect --> forward --> head --> pieces --> end held --answered--> shown
-                                                             --acknowledged--> delivered
+admit (journal) --> connect --> forward --> head --> pieces --> end held --answered--> shown
+--acknowledged--> delivered
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The laws of a turn (DESIGN.md), watched at every step. It knows what the sidecar cannot: what each client saw.
 
-`ends` looks once more when everything has settled. What breaks a law is written down in `broken`, and ends the schedule.
+`ends` looks once more when everything has settled. What breaks a law is written down in `broken`; it ends the schedule.
 """
 
 from __future__ import annotations
@@ -54,6 +54,7 @@ class Laws:
         self.ordered: set[str] = set()
         self.looked_at: dict[str, float] = {}
         self._world = world
+        self._remembered: set[str | None] = set()
 
     def must(self, law: str, holds: object, about: str) -> None:
         """Write down what does not hold."""
@@ -94,7 +95,11 @@ class Laws:
             self.must("6: cancelled, and nobody who may asked for it", asks, turn.id)
         record.confirmed_since = None
         ordered = turn.id in self.ordered
-        self.must("6: cancelled by the operator, who ordered no such thing", ordered or turn.cause is not Cause.OPERATOR, turn.id)
+        self.must(
+            "6: cancelled by the operator, who ordered no such thing",
+            ordered or turn.cause is not Cause.OPERATOR,
+            turn.id,
+        )
         if record.visit.complete:
             self.must("5: what the client saw complete is undone, and it did not ask for it", asks or ordered, turn.id)
         if was in CONFIRMED and record.confirmed_at is not None and not ordered:
@@ -137,6 +142,11 @@ class Laws:
 
     # -- requests to cancel ----------------------------------------------------------------------------------------
 
+    def comes(self, visit: Visit) -> None:
+        """A client sends its message; what was cancelled first goes nowhere."""
+        begins = visit.names if visit.begins else None
+        self.records[visit.turn_id].forestalled = bool({visit.request_id, begins} & self._remembered)
+
     def asked(self, ask: Ask) -> None:
         """Someone asks for a cancel."""
         self._world.note("cancel asked", ask.principal, ask.request_id, ask.conversation_id)
@@ -145,16 +155,16 @@ class Laws:
     def answered(self, ask: Ask) -> None:
         """A request to cancel is answered."""
         self._world.note("cancel answered", ask.principal, ask.request_id, ask.conversation_id, ask.outcome)
-        visit = ask.visit
         if ask.outcome is None:
             return
         if ask.principal == STRANGER:
             unknown = ask.outcome is CancelOutcome.REMEMBERED
-            self.must("6: a stranger is answered otherwise than for an unknown id", unknown, visit.turn_id)
+            self.must("6: a stranger is answered otherwise than for an unknown id", unknown, ask.visit.turn_id)
             return
-        begun_there = visit.begins and ask.conversation_id is not None and ask.conversation_id == visit.names
-        if not visit.sent and (ask.request_id is not None or begun_there):
-            self.records[visit.turn_id].forestalled = True
+        if ask.request_id is not None and ask.outcome is not CancelOutcome.COMPLETED:
+            self._remembered.add(ask.request_id)
+        elif ask.outcome is CancelOutcome.REMEMBERED:
+            self._remembered.add(ask.conversation_id)
 
     # -- the admin API ---------------------------------------------------------------------------------------------
 

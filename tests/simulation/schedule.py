@@ -67,7 +67,9 @@ def _logs_watched(world: World) -> Iterator[None]:
 
     before = structlog.get_config()
     structlog.configure(
-        processors=[watch], wrapper_class=structlog.make_filtering_bound_logger("error"), cache_logger_on_first_use=False
+        processors=[watch],
+        wrapper_class=structlog.make_filtering_bound_logger("error"),
+        cache_logger_on_first_use=False,
     )
     try:
         yield

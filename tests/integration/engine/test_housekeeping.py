@@ -48,7 +48,8 @@ async def test_a_stored_turn_past_its_time_is_rolled_back(
     clock.move(TEMP_TTL_S + 1)
     with capture_logs() as logs:
         assert await engine.sweeper.run_once() == 1
-    assert logs == [{"event": "swept", "expired": 1, "log_level": "info"}]
+    assert [entry["event"] for entry in logs] == ["cancelled", "swept"]
+    assert (logs[0]["cause"], logs[1]["expired"]) == ("expired", 1)
     await engine.work()
     assert admin.kinds == [("t1", CANCEL), ("t1", ROLLBACK)]
 

@@ -25,7 +25,7 @@ def _raw(data: bytes) -> bytes:
 CODERS: dict[str, tuple[str, Callable[[bytes], bytes]]] = {
     "gzip": ("gzip", gzip.compress),
     "x-gzip": ("x-gzip", gzip.compress),
-    "gzip in members": ("gzip", lambda data: gzip.compress(data[:7]) + gzip.compress(b"", mtime=0) + gzip.compress(data[7:])),
+    "gzip in members": ("gzip", lambda data: gzip.compress(data[:7]) + gzip.compress(b"") + gzip.compress(data[7:])),
     "deflate": ("deflate", zlib.compress),
     "deflate, raw": ("deflate", _raw),
 }
