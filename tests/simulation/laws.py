@@ -206,8 +206,9 @@ class Laws:
                 yield record
 
     def _asks_for(self, turn: Turn) -> Iterable[Ask]:
-        """Give the cancels of those who may that mean the turn."""
-        ids = {turn.conversation_id, turn.temp_id} - {None}
+        """Give the cancels of those who may that mean the turn, or an earlier one of the same request."""
+        same = [record.durable for record in self.records.values() if record.visit.request_id == turn.request_id]
+        ids = {one for each in same if each is not None for one in (each.conversation_id, each.temp_id)} - {None}
         for ask in self.asks:
             if ask.principal == turn.principal and (ask.request_id == turn.request_id or ask.conversation_id in ids):
                 yield ask

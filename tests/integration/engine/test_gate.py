@@ -141,6 +141,25 @@ async def test_what_moves_while_the_journal_is_read_is_not_missed(
     assert not engine.driver.live
 
 
+async def test_what_moves_elsewhere_meanwhile_does_not_matter(way: Way, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = way.engine
+    live = await engine.open("t1", conversation_id="elsewhere")
+    await engine.deliver(await engine.open("t2"), "c1")
+    before = engine.journal.in_conversations
+
+    async def slowly(ids: Sequence[str]) -> Sequence[Turn]:
+        if not live.released:
+            await engine.abandon(live)
+        return await before(ids)
+
+    monkeypatch.setattr(engine.journal, "in_conversations", slowly)
+    assert await way.late.tombstoned({"c1"}) == frozenset()
+    assert live.released
+    live = await engine.open("t3", conversation_id="elsewhere")
+    assert not await way.late.rollback_pending("c1")
+    assert live.released
+
+
 async def test_of_two_with_one_id_only_one_passes(way: Way) -> None:
     engine = way.engine
 

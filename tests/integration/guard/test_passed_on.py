@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.fakes.scene import scene
 from tests.integration.chat.talk import CHUNKED, END, chunk, head
-from tests.integration.guard.reading import CLOSE, HISTORY, JSON, LISTED, abandon, ask, listed, read
+from tests.integration.guard.reading import CLOSE, GUARDS, HISTORY, JSON, LISTED, abandon, ask, listed, read
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.fakes.scene import Scene
 
 LONG = b'{"items": [{"id": "c1"}], "x": "' + b"x" * 100_000 + b'"}'
@@ -74,6 +77,13 @@ async def test_a_list_without_a_media_type_is_looked_into(running: Scene) -> Non
     assert b"c1" not in answer.body
 
 
+async def test_what_is_known_to_be_too_long_is_not_held(running: Scene) -> None:
+    peer, _ = await ask(running, HISTORY)
+    await peer.send(head(JSON, "Content-Length: 100001"), LISTED)
+    assert (await running.clients[-1].head()).status == 200
+    assert await running.clients[-1].exactly(len(LISTED)) == LISTED
+
+
 async def test_what_turns_out_too_long_goes_on_as_it_comes(running: Scene) -> None:
     await abandon(running)
     peer, _ = await ask(running, HISTORY)
@@ -96,6 +106,14 @@ async def test_what_turns_out_too_long_with_its_last_byte(running: Scene) -> Non
     peer.close()
     assert (await running.clients[-1].answer()).body == LONG
     assert whys(running) == ["longer than 100000 bytes"]
+
+
+async def test_what_is_too_long_and_comes_at_once(tmp_path: Path) -> None:
+    async with scene(tmp_path, guard=[{**GUARDS[1], "bytes_max": len(LISTED) - 1}]) as running:
+        await abandon(running)
+        answer = await read(running, head(JSON, CHUNKED, CLOSE) + chunk(LISTED) + END)
+        assert answer.body == LISTED
+        assert whys(running) == [f"longer than {len(LISTED) - 1} bytes"]
 
 
 async def test_a_stream_is_not_held(running: Scene) -> None:
