@@ -72,6 +72,7 @@ class Driver:
         self._on_owed = on_owed
         self._live: dict[str, LiveTurn] = {}
         self._index: defaultdict[tuple[str, str, str], set[LiveTurn]] = defaultdict(set)
+        self._changing: dict[str, Turn] = {}
         self._locks = KeyedLock()
         self.fence = Fence()
         """Who waits for turns; it is told of whatever becomes durable of them."""
@@ -138,8 +139,14 @@ class Driver:
         return tuple(self._index.get((principal, name, value), ()))
 
     def live_in(self, conversation_id: str) -> Sequence[Turn]:
-        """Give the live turns of all principals that know the conversation by that id, also as a temporary one."""
-        return [live.turn for live in self._index.get((ANYONE, "conversation_id", conversation_id), ())]
+        """Give the turns of all principals that know the conversation by that id, also as a temporary one.
+
+        That is, those of which the journal may not tell yet how they now are: live ones, and stored ones of which a
+        change is on its way.
+        """
+        live = [live.turn for live in self._index.get((ANYONE, "conversation_id", conversation_id), ())]
+        changing = self._changing.values()
+        return [*live, *(turn for turn in changing if conversation_id in {turn.conversation_id, turn.temp_id})]
 
     @property
     def live(self) -> Iterable[LiveTurn]:
@@ -162,7 +169,11 @@ class Driver:
         after, effects = step(before, event)
         owed = _owed(effects)
         if after != before or owed or update:
-            await self._journal.submit(change_of(after, owed, update, at=event.at))
+            self._changing[turn_id] = after
+            try:
+                await self._journal.submit(change_of(after, owed, update, at=event.at))
+            finally:
+                del self._changing[turn_id]
             causes.tell(before, after)
             self.fence.moved(after)
         if owed:

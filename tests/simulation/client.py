@@ -179,9 +179,9 @@ def draw_visit(world: World, number: int, earlier: list[Visit]) -> Visit:
     dice = world.dice
     names, begins = _draw_conversation(world, number, earlier)
     request_id = f"req_t{number}"
-    kept = {visit.request_id for visit in earlier if visit.complete or not visit.over or not world.site.forgets}
+    kept = {visit.request_id for visit in earlier if visit.complete or not visit.over}
     failed = [visit for visit in earlier if visit.request_id not in kept]
-    if failed and dice.chance(0.3):
+    if world.site.parts_repeats and failed and dice.chance(0.3):
         again = dice.choose(failed)
         names, begins, request_id = again.names, again.begins, again.request_id
     return Visit(

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from tests.simulation.world import World
 
 CONFIRMED: Final = frozenset({State.CONFIRMING, State.COMPLETED})
+UNDER_WAY: Final = frozenset({State.OPEN, State.ANSWERED})
 UNDONE: Final = frozenset({State.CANCELLING, State.CANCELLED, State.UNRESOLVED})
 FOR_GOOD: Final = frozenset({State.CANCELLED, State.REFUSED})
 
@@ -180,8 +181,10 @@ class Laws:
             self.must(f"3: {kind} for a turn that did not begin its conversation", record.visit.begins, turn.id)
         if kind is StepKind.ROLLBACK:
             looked_at = self.looked_at.pop(turn.id, self._world.loop.time())
-            since = (other.confirmed_since for other in self._neighbours(turn))
-            kept = any(at is not None and at < looked_at for at in since)
+            others = list(self._neighbours(turn))
+            kept = any(other.confirmed_since is not None and other.confirmed_since < looked_at for other in others)
+            held_up = any(other.durable and other.durable.state in UNDER_WAY for other in others)
+            self.must("3: rollback, though another turn in the conversation is under way", not held_up, turn.id)
             self.must("3: rollback, though another turn in the conversation was confirmed", not kept, turn.id)
 
     def acted(self, kind: StepKind, turn: Turn, outcome: CallOutcome) -> None:

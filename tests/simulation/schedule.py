@@ -1,8 +1,7 @@
-"""Plays schedules by their seeds; a broken law raises with the seed and all that happened."""
+"""Plays a schedule by its seed; a broken law raises, with the seed and all that happened."""
 
 from __future__ import annotations
 
-import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
@@ -10,13 +9,13 @@ import structlog
 
 from sidecar.errors import JournalUnavailableError
 from tests.simulation.clock import StandstillError, VirtualLoop
-from tests.simulation.world import EPOCH, World
+from tests.simulation.world import World
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, MutableMapping
 
-SCHEDULES: Final = int(os.environ.get("SIMULATION_SCHEDULES", "2400"))
 BUGS: Final = frozenset({"dispatcher_failed", "attempt_lost", "service_failed"})
+"""What the services log when something fails that no peer can make fail; unless the journal was unavailable."""
 
 
 class ScheduleError(AssertionError):
@@ -27,12 +26,12 @@ def play(seed: int) -> World:
     """Play a schedule. Raises ScheduleError."""
     loop = VirtualLoop()
     world = World(loop, seed)
-    loop.set_exception_handler(lambda _, context: _note_bug(world, context))
+    loop.set_exception_handler(lambda _, context: _note_uncaught(world, context))
     with _logs_watched(world):
         try:
             loop.run_until_complete(world.play())
-        except StandstillError:
-            world.laws.must("9: everyone waits for ever", False, "all")
+        except StandstillError as error:
+            world.laws.must("9: nothing comes to an end", False, str(error))
         finally:
             loop.close()
     if world.laws.broken:
@@ -41,15 +40,15 @@ def play(seed: int) -> World:
 
 
 def report(world: World, seed: int) -> str:
-    """Write down what happened: virtual time, the wall clock's error where it has one, what."""
+    """Write down what happened: the virtual time, how wrong the wall clock is, what."""
     lines = [
-        f"{at:9.4f} {f'({wall:+.1f})' if wall else '':8} {' '.join(str(word) for word in what)}"
-        for at, wall, what in world.trace
+        f"{at:9.4f} {f'({wrong_by:+.1f})' if wrong_by else '':8} {' '.join(str(word) for word in what)}"
+        for at, wrong_by, what in world.trace
     ]
     return "\n".join([f"to see it again: SIMULATION_SEED={seed} pytest tests/simulation", str(world.site), *lines])
 
 
-def _note_bug(world: World, context: dict[str, Any]) -> None:
+def _note_uncaught(world: World, context: dict[str, Any]) -> None:
     error = context.get("exception")
     if not isinstance(error, JournalUnavailableError):
         world.laws.must("of the code: nobody catches this", False, f"{context.get('message')} {error!r}")
@@ -57,7 +56,7 @@ def _note_bug(world: World, context: dict[str, Any]) -> None:
 
 @contextmanager
 def _logs_watched(world: World) -> Iterator[None]:
-    """Take note of the errors that the services log as bugs of ours; say nothing."""
+    """Take note of what is logged as a bug of ours; say nothing."""
 
     def watch(_: object, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
         error = str(event.get("error"))
@@ -75,6 +74,3 @@ def _logs_watched(world: World) -> Iterator[None]:
         yield
     finally:
         structlog.configure(**before)
-
-
-__all__ = ["EPOCH", "SCHEDULES", "ScheduleError", "play", "report"]

@@ -63,6 +63,11 @@ class Site:
         return frozenset(self.plan.needs)
 
     @property
+    def parts_repeats(self) -> bool:
+        """Whether a call by request id cannot hit an earlier request of the same id, which is over."""
+        return self.forgets and StepKind.ROLLBACK_TURN not in self.plan.needs
+
+    @property
     def gone_is_checked(self) -> bool:
         """Whether what comes back after its rollback is noticed."""
         return StepKind.VERIFY in self.plan.needs or not self.comes_back
