@@ -181,3 +181,28 @@ class Process:
             self.alive = False
             self._loop.bury(self)
             self._on_death()
+
+
+class Timer:
+    """Calls back once, unless it is cleared or set anew before."""
+
+    def __init__(self, loop: VirtualLoop, callback: Callable[[], None]) -> None:
+        self._loop = loop
+        self._callback = callback
+        self._handle: asyncio.TimerHandle | None = None
+
+    @property
+    def is_set(self) -> bool:
+        """Whether it will call back, or has and was not cleared since."""
+        return self._handle is not None
+
+    def set(self, after_s: float) -> None:
+        """Call back so many seconds from now."""
+        self.clear()
+        self._handle = self._loop.call_later(after_s, self._callback)
+
+    def clear(self) -> None:
+        """Do not call back."""
+        if self._handle is not None:
+            self._handle.cancel()
+            self._handle = None

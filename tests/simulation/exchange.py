@@ -1,7 +1,9 @@
 """An exchange as `sidecar.downstream.chat` makes it a turn, without the bytes: the same events in the same order.
 
-admit (journal) --> connect --> forward --> head --> pieces --> end held --answered--> shown
---acknowledged--> delivered
+        admit (journal) --> connect --> forward --> head --> pieces --> end held --answered--> shown
+                                                             --acknowledged--> delivered
+
+What `chat` and its base classes decide is decided here in the same way; a change there has its counterpart here.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from sidecar.turn.events import (
     UpstreamLost,
 )
 from sidecar.turn.state import Cause, State
+from tests.simulation.clock import Timer
 from tests.simulation.site import DRAIN_TIMEOUT_S, FENCE_TIMEOUT_S, RESPONSE_TIMEOUT_S
 from tests.simulation.upstream import Generation
 
@@ -57,8 +60,8 @@ class SimulatedExchange:
         self._held = False
         self._away = False
         self._running = True
-        self._drain_timer: asyncio.TimerHandle | None = None
-        self._idle_timer: asyncio.TimerHandle | None = None
+        self._drain = Timer(self._world.loop, self._drain_over)
+        self._silence = Timer(self._world.loop, self._silent_too_long)
         self.drained_out = False
 
     async def run(self) -> None:
@@ -93,18 +96,9 @@ class SimulatedExchange:
         if not self._is(State.OPEN):
             return
         self._feed(Forwarded(at=world.wall()))
-        turn = self._turn
-        named = self._visit.names
-        self._upstream = Generation(
-            turn_id=turn.id,
-            request_id=turn.request_id,
-            named=named,
-            begins=turn.begins,
-            process=self._sidecar.process,
-            receiver=self,
-        )
-        self._wait_for_upstream()
-        world.laws.sent(turn)
+        self._upstream = Generation(turn=self._turn, named=self._visit.names, process=self.process, receiver=self)
+        self._silence.set(RESPONSE_TIMEOUT_S)
+        world.laws.sent(self._turn)
         world.upstream.send(self._upstream)
 
     async def _let_in(self) -> None:
@@ -123,7 +117,7 @@ class SimulatedExchange:
 
     def head_received(self, status: int, told: Mapping[str, str]) -> None:
         """Learn what the head tells; show it, unless nobody is there."""
-        self._wait_for_upstream()
+        self._silence.set(RESPONSE_TIMEOUT_S)
         self._feed(AnswerBegan(at=self._world.wall()))
         self._learn(told)
         if status >= ERROR_STATUS:
@@ -134,14 +128,14 @@ class SimulatedExchange:
 
     def piece_received(self, told: Mapping[str, str]) -> None:
         """Pass a piece on as it comes."""
-        self._wait_for_upstream()
+        self._silence.set(RESPONSE_TIMEOUT_S)
         self._learn(told)
         if not self._over.done():
             self._show("piece", self._turn.conversation_id)
 
     def end_received(self, final: Mapping[str, str]) -> None:
         """Hold the end back until it is durable."""
-        self._stop_waiting()
+        self._silence.clear()
         self._upstream = None
         if self._over.done():
             self._end_unseen(final)
@@ -188,7 +182,7 @@ class SimulatedExchange:
         self._finish()
         if self._live is not None and not self._goes_on_unseen(cause):
             self._feed(self._departure(cause))
-        if not self._away and self._drain_timer is None:
+        if not self._away and not self._drain.is_set:
             self.close_upstream()
 
     def shut_down(self) -> None:
@@ -234,10 +228,8 @@ class SimulatedExchange:
     def close_upstream(self) -> None:
         """Close the upstream's connection."""
         self._away = False
-        if self._drain_timer is not None:
-            self._drain_timer.cancel()
-            self._drain_timer = None
-        self._stop_waiting()
+        self._drain.clear()
+        self._silence.clear()
         upstream, self._upstream = self._upstream, None
         if upstream is not None:
             self._world.laws.disconnects(self._turn, upstream, drained_out=self.drained_out)
@@ -247,8 +239,7 @@ class SimulatedExchange:
     def drain_upstream(self) -> None:
         """Read on, unseen."""
         self._away = False
-        wait_s = DRAIN_TIMEOUT_S if self._upstream is not None else 0.0
-        self._drain_timer = self._world.loop.call_later(wait_s, self._drain_over)
+        self._drain.set(DRAIN_TIMEOUT_S if self._upstream is not None else 0.0)
 
     def _drain_over(self) -> None:
         self.drained_out = True
@@ -266,15 +257,6 @@ class SimulatedExchange:
             at = self._world.wall()
             cut = isinstance(error, DownstreamGoneError)
             self._feed(DownstreamGone(at=at, cause=Cause.UPLOAD_CUT) if cut else UpstreamLost(at=at))
-
-    def _wait_for_upstream(self) -> None:
-        self._stop_waiting()
-        self._idle_timer = self._world.loop.call_later(RESPONSE_TIMEOUT_S, self._silent_too_long)
-
-    def _stop_waiting(self) -> None:
-        if self._idle_timer is not None:
-            self._idle_timer.cancel()
-            self._idle_timer = None
 
     def _silent_too_long(self) -> None:
         if self._upstream is not None:
@@ -309,6 +291,6 @@ class SimulatedExchange:
 
     def _release(self) -> None:
         pending = self._decided is not None and not self._decided.done()
-        underway = self._running or pending or self._away or self._drain_timer is not None
+        underway = self._running or pending or self._away or self._drain.is_set
         if self._live is not None and not underway:
             self._sidecar.driver.release(self._live)

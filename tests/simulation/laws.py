@@ -34,6 +34,8 @@ class Record:
     visit: Visit
     life: int
     durable: Turn | None = None
+    came_at: float = 0.0
+    undone_since: float | None = None
     confirmed_since: float | None = None
     confirmed_at: float | None = None
     forestalled: bool = False
@@ -95,6 +97,7 @@ class Laws:
         if turn.cause is Cause.REQUESTED:
             self.must("6: cancelled, and nobody who may asked for it", asks, turn.id)
         record.confirmed_since = None
+        record.undone_since = self._world.loop.time()
         ordered = turn.id in self.ordered
         self.must(
             "6: cancelled by the operator, who ordered no such thing",
@@ -122,6 +125,10 @@ class Laws:
         self.must("1: the upstream hears of a turn that is not durable", self._world.journal.holds(turn.id), turn.id)
         self.must("6: cancelled first, and sent upstream", not self.records[turn.id].forestalled, turn.id)
         self.must("6: cancelled before it was sent upstream", turn.state is State.OPEN, turn.id)
+        passed_fence = any(
+            self._is_being_removed(other, self.records[turn.id].came_at) for other in self._neighbours(turn)
+        )
+        self.must("3: sent into a conversation that is being removed", not passed_fence or self._is_kept(turn), turn.id)
 
     def shown(self, turn: Turn, what: str) -> None:
         """Something of the answer goes to the client."""
@@ -146,7 +153,9 @@ class Laws:
     def comes(self, visit: Visit) -> None:
         """A client sends its message; what was cancelled first goes nowhere."""
         begins = visit.names if visit.begins else None
-        self.records[visit.turn_id].forestalled = bool({visit.request_id, begins} & self._remembered)
+        record = self.records[visit.turn_id]
+        record.forestalled = bool({visit.request_id, begins} & self._remembered)
+        record.came_at = self._world.loop.time()
 
     def asked(self, ask: Ask) -> None:
         """Someone asks for a cancel."""
@@ -200,6 +209,18 @@ class Laws:
     def confirmed_neighbour(self, turn: Turn) -> bool:
         """Say whether another turn in the conversation was ever confirmed."""
         return any(other.was_confirmed for other in self._neighbours(turn))
+
+    def _is_being_removed(self, record: Record, since: float) -> bool:
+        """Say whether a turn's conversation has been owed to be removed since before that time."""
+        turn, undone_since = record.durable, record.undone_since
+        if turn is None or undone_since is None or undone_since >= since:
+            return False
+        return turn.state is State.CANCELLING and turn.begins and turn.cause not in turn.plan.keeps
+
+    def _is_kept(self, turn: Turn) -> bool:
+        """Say whether another turn keeps the conversation, or is beginning it anew."""
+        turns = [other.durable for other in self._neighbours(turn) if other.durable is not None]
+        return any(one.state in CONFIRMED or (one.begins and one.state in UNDER_WAY) for one in turns)
 
     def _neighbours(self, turn: Turn) -> Iterator[Record]:
         resolve = self._world.upstream.resolve

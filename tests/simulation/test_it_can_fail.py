@@ -13,6 +13,7 @@ from sidecar.engine import dispatcher as dispatcher_module
 from sidecar.engine.cancellation import CancelDesk
 from sidecar.engine.dispatcher import Dispatcher
 from sidecar.engine.driver import ANYONE, Driver
+from sidecar.engine.gate import Gate
 from sidecar.engine.ports import Change, Neighbours
 from sidecar.engine.tombstones import Tombstones
 from sidecar.turn import machine, table
@@ -70,6 +71,13 @@ def roll_back_over_a_confirmed_neighbour(patch: pytest.MonkeyPatch) -> None:
 
 def roll_back_under_a_turn_that_is_under_way(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(MemoryJournal, "_is_free", lambda self, step: self._outbox.first(step))
+
+
+def let_newcomers_into_what_is_being_rolled_back(patch: pytest.MonkeyPatch) -> None:
+    async def pass_(*_: object, **__: object) -> bool:
+        return False
+
+    patch.setattr(Gate, "pass_", pass_)
 
 
 def forget_the_grace_time(patch: pytest.MonkeyPatch) -> None:
@@ -160,6 +168,7 @@ BREACHES: Final[list[Breach]] = [
     roll_back_what_the_turn_did_not_begin,
     roll_back_over_a_confirmed_neighbour,
     roll_back_under_a_turn_that_is_under_way,
+    let_newcomers_into_what_is_being_rolled_back,
     forget_the_grace_time,
     obey_strangers,
     keep_no_tombstone,

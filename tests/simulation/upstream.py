@@ -46,25 +46,32 @@ class AnswerReceiver(Protocol):
 class Generation:
     """A request as the upstream sees it. `over` says how it came to its end."""
 
-    turn_id: str
-    request_id: str
+    turn: Turn
     named: str | None
-    begins: bool
     process: Process
     receiver: AnswerReceiver
     conversation_id: str | None = None
     taken_up: bool = False
     over: str | None = None
     connected: bool = True
-    told: bool = False
     came_back: bool = False
     arrives_at: float = 0.0
     script: Iterator[tuple[float, str]] = field(default_factory=lambda: iter(()))
 
     @property
-    def may_still_save(self) -> bool:
-        """Whether it lies in the queue, or is generated."""
-        return self.over is None
+    def turn_id(self) -> str:
+        """The turn whose request it is."""
+        return self.turn.id
+
+    @property
+    def request_id(self) -> str:
+        """The id by which the admin API knows it."""
+        return self.turn.request_id
+
+    @property
+    def begins(self) -> bool:
+        """Whether the request begins its conversation."""
+        return self.turn.begins
 
 
 class Upstream:
@@ -174,10 +181,10 @@ class Upstream:
         """Send something to the sidecar; what is sent is received in its order."""
         if not generation.connected or not callable(receive):
             return
-        self_time = self._loop.time()
-        arrives_at = max(self_time + self._dice.between(0, 0.03), generation.arrives_at + 1e-6)
+        now = self._loop.time()
+        arrives_at = max(now + self._dice.between(0, 0.03), generation.arrives_at + 1e-6)
         generation.arrives_at = arrives_at
-        generation.process.later(arrives_at - self_time, self._arrive, generation, receive, *args)
+        generation.process.later(arrives_at - now, self._arrive, generation, receive, *args)
 
     def _arrive(self, generation: Generation, receive: object, *args: object) -> None:
         if generation.connected and callable(receive):
