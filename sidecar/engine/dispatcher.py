@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from sidecar.engine.driver import STILL_THERE
+from sidecar.engine.changes import STILL_THERE
 from sidecar.engine.ports import CallOutcome, Change, OwedStep, StepUpdate, Verdict
 from sidecar.engine.service import Service
 from sidecar.errors import JournalUnavailableError
@@ -156,7 +156,7 @@ class Dispatcher(Service):
         captured = outcome.captured if outcome else {}
         gone = outcome is not None and outcome.verdict is Verdict.GONE
         event = StepDelivered(at=at, kind=owed.kind, captured=captured, gone=gone, kept=kept)
-        update = _update(owed, StepState.DELIVERED, due_at=at, error=note)
+        update = _update(owed, StepState.DELIVERED, due_at=at, error=note, note=_seen(owed.kind, gone=gone))
         turn = await self._driver.apply(owed.turn.id, event, update)
         self._forget_settled(turn, owed)
         if turn is not None and turn.steps.get(owed.kind) is StepState.DEAD:
@@ -189,10 +189,24 @@ class Dispatcher(Service):
             self._unknown_since.pop(owed.turn.id, None)
 
 
-def _update(owed: OwedStep, state: StepState, *, due_at: float, error: str | None) -> StepUpdate:
+def _update(
+    owed: OwedStep, state: StepState, *, due_at: float, error: str | None, note: str | None = None
+) -> StepUpdate:
     return StepUpdate(
-        turn_id=owed.turn.id, kind=owed.kind, state=state, attempts=owed.attempts + 1, due_at=due_at, error=error
+        turn_id=owed.turn.id,
+        kind=owed.kind,
+        state=state,
+        attempts=owed.attempts + 1,
+        due_at=due_at,
+        error=error,
+        note=note,
     )
+
+
+def _seen(kind: StepKind, *, gone: bool) -> str | None:
+    if kind is StepKind.VERIFY:
+        return "seen gone" if gone else "still there"
+    return "already gone" if gone else None
 
 
 def _log_keys(owed: OwedStep) -> dict[str, object]:

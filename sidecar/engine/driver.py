@@ -16,26 +16,27 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from sidecar.engine import causes
+from sidecar.engine.changes import change_of, owed_of
 from sidecar.engine.fence import Fence
+from sidecar.engine.history import forgotten
 from sidecar.engine.keyed_lock import KeyedLock
 from sidecar.engine.ports import Change, Clock, Journal, LiveExchange, StepUpdate
 from sidecar.errors import JournalUnavailableError
 from sidecar.turn.effects import AbortDownstream, CloseUpstream, DrainUpstream, Effect, Owe
 from sidecar.turn.events import CancelRequested, DownstreamGone
 from sidecar.turn.machine import step
-from sidecar.turn.state import Cause, StepState
+from sidecar.turn.state import Cause
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+    from sidecar.engine.history import HistoryEntry
     from sidecar.turn.events import Event
     from sidecar.turn.state import StepKind, Turn
 
 RESUBMIT_S: Final = 0.5
-OVER: Final = frozenset({StepState.DELIVERED, StepState.DEAD})
 ANYONE: Final = ""
 """Stands for the principal where it does not matter whose turns are meant."""
-STILL_THERE: Final = "the upstream still has it, however often it was rolled back"
 
 log = structlog.get_logger()
 
@@ -60,6 +61,7 @@ class _Offer:
     live: LiveTurn
     owed: tuple[Owe, ...]
     update: StepUpdate | None
+    history: tuple[HistoryEntry, ...]
     durable: asyncio.Future[None]
 
 
@@ -108,11 +110,11 @@ class Driver:
         before = live.turn
         live.turn, effects = step(before, event)
         causes.tell(before, live.turn)
-        owed = _owed(effects)
+        owed, history = owed_of(effects), forgotten(before, live.turn, event, effects)
         durable = _done()
-        if update is not None or owed or _durable(before) != _durable(live.turn):
+        if update is not None or owed or history or _durable(before) != _durable(live.turn):
             self._reindex(live)
-            durable = self._persist(live, owed, update)
+            durable = self._persist(live, owed, update, history)
         self._act(live, effects)  # may release the turn: what is not yet durable has to keep it live
         return durable
 
@@ -167,11 +169,11 @@ class Driver:
         if before is None:
             return None
         after, effects = step(before, event)
-        owed = _owed(effects)
+        owed, history = owed_of(effects), forgotten(before, after, event, effects)
         if after != before or owed or update:
             self._changing[turn_id] = after
             try:
-                await self._journal.submit(change_of(after, owed, update, at=event.at))
+                await self._journal.submit(change_of(after, owed, update, history, at=event.at))
             finally:
                 del self._changing[turn_id]
             causes.tell(before, after)
@@ -192,13 +194,15 @@ class Driver:
                 case _:
                     pass
 
-    def _persist(self, live: LiveTurn, owed: tuple[Owe, ...], update: StepUpdate | None) -> asyncio.Future[None]:
+    def _persist(
+        self, live: LiveTurn, owed: tuple[Owe, ...], update: StepUpdate | None, history: tuple[HistoryEntry, ...]
+    ) -> asyncio.Future[None]:
         durable = asyncio.get_running_loop().create_future()
         live.undurable += 1
         if update is None:
             live.owing.update({owe.kind: owe for owe in owed})
             owed = ()
-        self._submit(_Offer(live, owed, update, durable))
+        self._submit(_Offer(live, owed, update, history, durable))
         return durable
 
     def _submit(self, offer: _Offer) -> None:
@@ -209,7 +213,8 @@ class Driver:
         """
         live = offer.live
         carried = (*live.owing.values(), *offer.owed)
-        committed = self._journal.submit(change_of(live.turn, carried, offer.update, at=self._clock()))
+        change = change_of(live.turn, carried, offer.update, offer.history, at=self._clock())
+        committed = self._journal.submit(change)
         committed.add_done_callback(partial(self._submitted, offer, carried))
 
     def _submitted(self, offer: _Offer, carried: tuple[Owe, ...], committed: asyncio.Future[None]) -> None:
@@ -252,29 +257,6 @@ class Driver:
         live.keys.clear()
         if not self._live:
             self._emptied.set()
-
-
-def change_of(turn: Turn, owed: Iterable[Effect], update: StepUpdate | None = None, *, at: float) -> Change:
-    """Put together what a step of the machine has to make durable."""
-    owes = _owed(owed)
-    waits_s = {owe.kind: owe.after_s for owe in owes if owe.after_s}
-    kinds = tuple(owe.kind for owe in owes)
-    return Change(turn=turn, owed=kinds, after_s=waits_s, update=update and _as_taken(turn, update), at=at)
-
-
-def _as_taken(turn: Turn, update: StepUpdate) -> StepUpdate:
-    """Give the update as the machine took it: it alone says how a step ended.
-
-    A look that finds a conversation once too often is dead (law 7), though the call was made.
-    """
-    state = turn.steps.get(update.kind)
-    if state not in OVER or state is update.state:
-        return update
-    return replace(update, state=state, error=STILL_THERE if state is StepState.DEAD else None)
-
-
-def _owed(effects: Iterable[Effect]) -> tuple[Owe, ...]:
-    return tuple(effect for effect in effects if isinstance(effect, Owe))
 
 
 def _durable(turn: Turn) -> Turn:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+from sidecar.engine.history import history_of
 from sidecar.engine.orders import CANCELLABLE
 from sidecar.turn.events import StepRevived
 from sidecar.turn.state import StepState
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sidecar.engine.driver import Driver
+    from sidecar.engine.history import HistoryEntry, TurnHistory
     from sidecar.engine.ports import Clock, StepRow
     from sidecar.turn.state import State, Turn
 
@@ -34,6 +36,12 @@ class OperatorReads(Protocol):
     async def load(self, turn_id: str) -> Turn | None:
         """Give a turn."""
 
+    async def steps_of(self, turn_id: str) -> Sequence[StepRow]:
+        """Give a turn's rows of the outbox, in the order of their calls."""
+
+    async def recorded(self, turn_id: str) -> Sequence[HistoryEntry]:
+        """Give what was recorded of a turn, in the order in which it was."""
+
     async def order_cancel(self, turn_id: str, *, at: float) -> None:
         """Order a turn to be cancelled by whoever runs turns."""
 
@@ -53,6 +61,13 @@ class OperatorDesk:
     async def outbox(self, state: str | None = None, limit: int = 50) -> Sequence[StepRow]:
         """Give rows of the outbox, newest first."""
         return await self._journal.outbox(state, limit)
+
+    async def history(self, turn_id: str) -> TurnHistory | None:
+        """Give a turn and all that is known to have happened to it; None for an unknown one."""
+        turn = await self._journal.load(turn_id)
+        if turn is None:
+            return None
+        return history_of(turn, await self._journal.steps_of(turn_id), await self._journal.recorded(turn_id))
 
     async def cancel(self, turn_id: str) -> bool:
         """Have a turn cancelled by the running sidecar, or the next one; False where there is nothing to cancel."""

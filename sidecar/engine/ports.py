@@ -17,10 +17,12 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Mapping, Sequence
 
+    from sidecar.engine.history import HistoryEntry
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepUpdate:
-    """How an attempt at an owed step went: what the outbox keeps of it."""
+    """How an attempt at an owed step went: what the outbox keeps of it; `note` is for the turn's history only."""
 
     turn_id: str
     kind: StepKind
@@ -28,6 +30,7 @@ class StepUpdate:
     attempts: int
     due_at: float
     error: str | None = None
+    note: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +48,7 @@ class Change:
     """What is committed together: a turn as it now is, steps newly owed (or owed again), an attempt's result.
 
     `after_s` says for owed steps how many seconds they have to wait; those that it does not name are due at once.
+    `history` is what the turn itself does not remember; an attempt's result is recorded without it.
     """
 
     turn: Turn | None = None
@@ -52,6 +56,7 @@ class Change:
     after_s: Mapping[StepKind, float] = field(default_factory=dict)
     update: StepUpdate | None = None
     tombstone: Tombstone | None = None
+    history: tuple[HistoryEntry, ...] = ()
     at: float
 
     def due_at(self, kind: StepKind) -> float:
@@ -82,6 +87,7 @@ class StepRow:
     due_at: float
     created_at: float
     error: str | None
+    delivered_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

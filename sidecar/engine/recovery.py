@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from sidecar.engine import causes
-from sidecar.engine.driver import change_of
+from sidecar.engine.changes import change_of
 from sidecar.turn.events import Restarted
 from sidecar.turn.machine import step
 

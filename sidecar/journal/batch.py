@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
-from sidecar.journal.rows import owed_values, tombstone_values, turn_values, update_values
+from sidecar.engine.history import to_record
+from sidecar.journal.rows import history_values, owed_values, tombstone_values, turn_values, update_values
 from sidecar.turn.state import StepState
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ def batches(changes: Sequence[Change]) -> Iterator[Batch]:
         for query, rows in wave.items():
             yield Batch(query, rows)
     yield from _batch("postpone_later_steps", _retried(changes))
+    yield from _batch("put_history", _history(changes))
     yield from _batch("put_tombstone", (tombstone_values(change.tombstone) for change in changes if change.tombstone))
 
 
@@ -73,6 +75,13 @@ def _step_changes(change: Change) -> Iterator[tuple[_StepKey, str, Values]]:
     for kind in change.owed:
         turn_id = change.turn.id if change.turn else ""
         yield (turn_id, kind), "owe_step", owed_values(turn_id, kind, change.at, change.due_at(kind))
+
+
+def _history(changes: Sequence[Change]) -> Iterator[Values]:
+    for change in changes:
+        turn_id = change.turn.id if change.turn else change.update.turn_id if change.update else ""
+        for entry in to_record(change):
+            yield history_values(turn_id, entry)
 
 
 def _retried(changes: Sequence[Change]) -> Iterator[Values]:

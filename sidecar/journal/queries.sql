@@ -5,11 +5,13 @@
 -- Write a turn as it now is. Who and when it was does not change any more once it is there.
 INSERT INTO turns (
   id, route, principal, request_id, conversation_id, temp_id, captured, begins, state, cause,
-  created_at, answer_began_at, answered_at, confirmed_at, settled_at, traceparent, looks, rollbacks
+  created_at, answer_began_at, answered_at, confirmed_at, cancelled_at, settled_at, traceparent,
+  looks, rollbacks
 )
 VALUES (
   :id, :route, :principal, :request_id, :conversation_id, :temp_id, :captured, :begins, :state, :cause,
-  :created_at, :answer_began_at, :answered_at, :confirmed_at, :settled_at, :traceparent, :looks, :rollbacks
+  :created_at, :answer_began_at, :answered_at, :confirmed_at, :cancelled_at, :settled_at,
+  :traceparent, :looks, :rollbacks
 )
 ON CONFLICT (id) DO UPDATE SET
   conversation_id = excluded.conversation_id,
@@ -21,6 +23,7 @@ ON CONFLICT (id) DO UPDATE SET
   answer_began_at = excluded.answer_began_at,
   answered_at = excluded.answered_at,
   confirmed_at = excluded.confirmed_at,
+  cancelled_at = excluded.cancelled_at,
   settled_at = excluded.settled_at,
   looks = excluded.looks,
   rollbacks = excluded.rollbacks;
@@ -57,6 +60,11 @@ WHERE turn_id = :turn_id AND kind = :kind AND NOT (:state = 'pending' AND state 
 -- A step that waits holds up those after it: they must not stand first in the order of due times meanwhile.
 UPDATE outbox SET due_at = :due_at
 WHERE turn_id = :turn_id AND rank > :rank AND +state = 'pending' AND due_at < :due_at;
+
+-- put_history --
+-- Record what happened to a turn; of one that is not there, nothing.
+INSERT INTO history (turn_id, at, what, step, attempt, detail)
+SELECT :turn_id, :at, :what, :step, :attempt, :detail WHERE EXISTS (SELECT 1 FROM turns WHERE id = :turn_id);
 
 -- put_tombstone --
 -- Remember a cancel that came first; a second one may only lengthen it.
@@ -214,17 +222,26 @@ SELECT * FROM turns_with_steps WHERE state = :state ORDER BY created_at DESC, id
 
 -- newest_steps --
 -- For the operator. Ids begin at 1.
-SELECT id, turn_id, kind, state, attempts, due_at, created_at, error
+SELECT id, turn_id, kind, state, attempts, due_at, created_at, error, delivered_at
 FROM outbox WHERE id > 0 ORDER BY id DESC LIMIT :limit;
 
 -- newest_steps_in_state --
 -- For the operator.
-SELECT id, turn_id, kind, state, attempts, due_at, created_at, error
+SELECT id, turn_id, kind, state, attempts, due_at, created_at, error, delivered_at
 FROM outbox WHERE state = :state ORDER BY id DESC LIMIT :limit;
 
 -- load_step --
 -- For the operator: a step by its id.
-SELECT id, turn_id, kind, state, attempts, due_at, created_at, error FROM outbox WHERE id = :id;
+SELECT id, turn_id, kind, state, attempts, due_at, created_at, error, delivered_at FROM outbox WHERE id = :id;
+
+-- steps_of_turn --
+-- For the operator: the steps of one turn, in the order of their calls.
+SELECT id, turn_id, kind, state, attempts, due_at, created_at, error, delivered_at
+FROM outbox WHERE turn_id = :turn_id ORDER BY rank;
+
+-- history_of_turn --
+-- For the operator: what was recorded of one turn.
+SELECT id, at, what, step, attempt, detail FROM history WHERE turn_id = :turn_id ORDER BY id;
 
 -- found_meta --
 -- What is settled when the journal is made, and kept.

@@ -9,6 +9,7 @@ import json
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 
+from sidecar.engine.history import Happening, HistoryEntry
 from sidecar.engine.ports import OwedStep, StepRow, Tombstone
 from sidecar.errors import JournalUnavailableError
 from sidecar.turn.state import Cause, Plan, State, StepKind, StepState, Turn
@@ -47,6 +48,7 @@ def turn_values(turn: Turn) -> Values:
         "answer_began_at": turn.answer_began_at,
         "answered_at": turn.answered_at,
         "confirmed_at": turn.confirmed_at,
+        "cancelled_at": turn.cancelled_at,
         "settled_at": turn.settled_at,
         "traceparent": turn.traceparent,
         "looks": turn.looks,
@@ -77,6 +79,18 @@ def update_values(update: StepUpdate, at: float) -> Values:
         "due_at": update.due_at,
         "error": update.error,
         "at": at,
+    }
+
+
+def history_values(turn_id: str, entry: HistoryEntry) -> Values:
+    """Give the columns of what is recorded of a turn."""
+    return {
+        "turn_id": turn_id,
+        "at": entry.at,
+        "what": entry.what,
+        "step": entry.step,
+        "attempt": entry.attempt,
+        "detail": entry.detail,
     }
 
 
@@ -111,6 +125,7 @@ def read_turn(row: sqlite3.Row, plan_of: Callable[[str], Plan]) -> Turn:
         answer_began_at=row["answer_began_at"],
         answered_at=row["answered_at"],
         confirmed_at=row["confirmed_at"],
+        cancelled_at=row["cancelled_at"],
         settled_at=row["settled_at"],
         steps=_read_steps(row["steps"], where),
     )
@@ -138,6 +153,19 @@ def read_step_row(row: sqlite3.Row) -> StepRow:
         due_at=row["due_at"],
         created_at=row["created_at"],
         error=row["error"],
+        delivered_at=row["delivered_at"],
+    )
+
+
+def read_history(row: sqlite3.Row) -> HistoryEntry:
+    """Make the entry of a row of the history. Raises JournalUnavailableError."""
+    where = f"history {row['id']}"
+    return HistoryEntry(
+        at=row["at"],
+        what=_member(Happening, row["what"], where),
+        step=None if row["step"] is None else _member(StepKind, row["step"], where),
+        attempt=row["attempt"],
+        detail=row["detail"],
     )
 
 

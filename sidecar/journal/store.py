@@ -15,7 +15,7 @@ from sidecar.journal.connection import Reader, Writer, connected, faults_told
 from sidecar.journal.group_commit import GroupCommit
 from sidecar.journal.lock import OwnerLock
 from sidecar.journal.queries import QUERIES
-from sidecar.journal.rows import read_owed_step, read_step_row, read_tombstone, read_turn
+from sidecar.journal.rows import read_history, read_owed_step, read_step_row, read_tombstone, read_turn
 from sidecar.journal.schema import attach, make_file, prepare, refusals, require_file
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     import aiosqlite
 
+    from sidecar.engine.history import HistoryEntry
     from sidecar.engine.ports import Change, Clock, OwedStep, StepRow, Tombstone
     from sidecar.turn.state import Plan, State, Turn
 
@@ -199,6 +200,14 @@ class SqliteJournal:
     async def dead_steps(self) -> list[StepRow]:
         """Give all dead steps, newest first."""
         return await self.outbox("dead", limit=-1)  # to SQLite: without limit
+
+    async def steps_of(self, turn_id: str) -> list[StepRow]:
+        """Give a turn's steps, in the order of their calls."""
+        return [read_step_row(row) for row in await self._reader.rows("steps_of_turn", {"turn_id": turn_id})]
+
+    async def recorded(self, turn_id: str) -> list[HistoryEntry]:
+        """Give what was recorded of a turn, in the order in which it was."""
+        return [read_history(row) for row in await self._reader.rows("history_of_turn", {"turn_id": turn_id})]
 
     def _turns(self, rows: Sequence[sqlite3.Row]) -> list[Turn]:
         return [read_turn(row, self._plan_of) for row in rows]

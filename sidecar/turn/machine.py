@@ -56,10 +56,15 @@ def step(turn: Turn, event: Event) -> tuple[Turn, tuple[Effect, ...]]:
         return turn, ()
     if target is Cell.ILLEGAL:
         raise IllegalEventError(turn, event)
-    after = _absorb(replace(turn, state=target), event)
+    after = _absorb(replace(turn, state=target, cancelled_at=_cancelled_at(turn, target, event)), event)
     after, owed = _owe(after)
     after, local = _attend_upstream(turn, after)
     return _settle(after, event.at), (*owed, *local)
+
+
+def _cancelled_at(turn: Turn, target: State, event: Event) -> float | None:
+    """Give when the turn's undoing began: the first time, whatever the operator has tried again since."""
+    return event.at if target is State.CANCELLING and turn.cancelled_at is None else turn.cancelled_at
 
 
 def outlook(turn: Turn) -> Outlook:

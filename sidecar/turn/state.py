@@ -119,7 +119,8 @@ class Turn:
     Times are seconds since the epoch. `captured` holds what capture found, by name: always `request_id`, and
     `conversation_id` once it is known. `temp_id` is the temporary id under which downstream may know the conversation:
     the one that the sidecar itself announced, or the one that gave way to the real id at the answer's end.
-    `answered_at` is when the upstream's answer was whole, whether or not downstream was still there.
+    `answered_at` is when the upstream's answer was whole, whether or not downstream was still there. `cancelled_at` is
+    when its undoing began.
 
     `looks` counts how often in a row the conversation was seen gone, `rollbacks` how often it came back.
 
@@ -142,6 +143,7 @@ class Turn:
     answer_began_at: float | None = None
     answered_at: float | None = None
     confirmed_at: float | None = None
+    cancelled_at: float | None = None
     settled_at: float | None = None
     steps: Mapping[StepKind, StepState] = field(default_factory=lambda: MappingProxyType({}))
     looks: int = 0

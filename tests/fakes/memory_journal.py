@@ -11,16 +11,18 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, Protocol
 
+from sidecar.engine.history import to_record
 from sidecar.engine.operator import OperatorReads
 from sidecar.engine.orders import OrderBook
 from sidecar.engine.ports import Journal, Neighbours, OwedStep, Tombstone
 from sidecar.errors import JournalUnavailableError
 from sidecar.turn.state import UNSETTLED, State, StepKind, Turn
-from tests.fakes.memory_outbox import MemoryOutbox
+from tests.fakes.memory_outbox import RANK, MemoryOutbox
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from sidecar.engine.history import HistoryEntry
     from sidecar.engine.ports import Change, StepRow
     from sidecar.turn.state import StepState
     from tests.fakes.memory_outbox import MemoryStep
@@ -47,6 +49,7 @@ class MemoryJournal:
         self._outbox = MemoryOutbox()
         self._tombstones: dict[tuple[str, str, str], Tombstone] = {}
         self._orders: dict[str, float] = {}
+        self._history: dict[str, list[HistoryEntry]] = {}
         self._pending: list[tuple[Change, asyncio.Future[None]]] = []
 
     # -- changes ---------------------------------------------------------------------------------------------------
@@ -87,7 +90,13 @@ class MemoryJournal:
             self._outbox.owe(change.turn.id if change.turn else "", kind, change.at, change.due_at(kind))
         if change.tombstone is not None:
             self._put_tombstone(change.tombstone)
+        self._record(change)
         return None
+
+    def _record(self, change: Change) -> None:
+        turn_id = change.turn.id if change.turn else change.update.turn_id if change.update else ""
+        if turn_id in self._turns:
+            self._history.setdefault(turn_id, []).extend(to_record(change))
 
     def _put_turn(self, turn: Turn) -> None:
         """Keep the turn without what belongs to its connection or to the outbox."""
@@ -195,6 +204,16 @@ class MemoryJournal:
         self._check()
         return next((step.row for step in self._outbox if step.id == step_id), None)
 
+    async def steps_of(self, turn_id: str) -> Sequence[StepRow]:
+        """Give a turn's steps, in the order of their calls."""
+        self._check()
+        return [step.row for step in sorted(self._outbox.of(turn_id), key=lambda step: RANK.index(step.kind))]
+
+    async def recorded(self, turn_id: str) -> Sequence[HistoryEntry]:
+        """Give what was recorded of a turn."""
+        self._check()
+        return tuple(self._history.get(turn_id, ()))
+
     async def dead_steps(self) -> Sequence[StepRow]:
         """Give all dead steps, newest first."""
         return await self.outbox("dead", limit=len(list(self._outbox)))
@@ -233,6 +252,7 @@ class MemoryJournal:
         for turn in turns:
             del self._turns[turn.id]
             self._outbox.forget(turn.id)
+            self._history.pop(turn.id, None)
             self._orders.pop(turn.id, None)
         expired = [key for key, tombstone in self._tombstones.items() if tombstone.expires_at <= now][:limit]
         for key in expired:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from sidecar.engine.driver import LiveTurn
+    from sidecar.engine.history import HistoryEntry
     from sidecar.engine.ports import CallOutcome, OwedStep, StepUpdate
     from sidecar.turn.effects import Effect, Owe
     from sidecar.turn.state import Turn
@@ -125,9 +126,13 @@ def show_the_end_before_it_is_durable(patch: pytest.MonkeyPatch) -> None:
     persist = Driver._persist
 
     def called_durable(
-        self: Driver, live: LiveTurn, owed: tuple[Owe, ...], update: StepUpdate | None
+        self: Driver,
+        live: LiveTurn,
+        owed: tuple[Owe, ...],
+        update: StepUpdate | None,
+        history: tuple[HistoryEntry, ...],
     ) -> asyncio.Future[None]:
-        persist(self, live, owed, update)
+        persist(self, live, owed, update, history)
         durable: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         durable.set_result(None)
         return durable

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
-from sidecar.engine.driver import change_of
+from sidecar.engine.changes import change_of
 from sidecar.engine.ports import StepUpdate
 from sidecar.turn.effects import AbortDownstream, CloseUpstream, DrainUpstream, Effect, Owe
 from sidecar.turn.events import (

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from structlog.testing import capture_logs
 
-from sidecar.engine.driver import STILL_THERE
+from sidecar.engine.changes import STILL_THERE
 from sidecar.turn.state import State, StepKind
 from tests.fakes.admin_api import DONE, GONE
 from tests.fakes.engine import CANCEL, PLAN, ROLLBACK

@@ -116,7 +116,11 @@ def test_of_a_turn_only_the_last_version_is_written() -> None:
 def test_only_what_still_waits_for_another_attempt_postpones_what_follows() -> None:
     failed = StepUpdate(turn_id="a", kind=StepKind.CANCEL, state=StepState.PENDING, attempts=1, due_at=9.0)
     died = replace(failed, state=StepState.DEAD)
-    assert [query for query, _ in batches([Change(update=failed, at=1.0)])] == ["update_step", "postpone_later_steps"]
+    assert [query for query, _ in batches([Change(update=failed, at=1.0)])] == [
+        "update_step",
+        "postpone_later_steps",
+        "put_history",
+    ]
     assert "postpone_later_steps" not in {
         query for query, _ in batches([Change(update=failed, at=1.0), Change(update=died, at=2.0)])
     }
