@@ -67,17 +67,35 @@ class _LinesHandler(logging.Handler):
 
 
 _STAMP: Final = structlog.processors.TimeStamper(fmt="iso", utc=True)
+_LEVELS: Final = logging.getLevelNamesMapping()
 _COMMON: Final[tuple[Processor, ...]] = (structlog.processors.add_log_level, _STAMP)
 
 
+class _Threshold:
+    """Drops what is below a level. It stands among the processors because these can change while loggers are in use."""
+
+    def __init__(self, level: int) -> None:
+        self._dropped = {name.lower() for name, number in _LEVELS.items() if number < level}
+
+    def __call__(self, _: WrappedLogger, __: str, event: EventDict) -> EventDict:
+        if event["level"] in self._dropped:
+            raise structlog.DropEvent
+        return event
+
+
 def set_up_logging(log: LogSettings, stream: TextIO | None = None) -> None:
-    """Send all logs to a stream (default: stderr). Call it once, before the first line."""
+    """Send all logs to a stream (default: stderr). Call it before the first line.
+
+    Called again with the same stream, it changes level and format of the loggers that are in use, too.
+    """
     stream = stream or sys.stderr
-    lines, level = Lines(stream), logging.getLevelNamesMapping()[log.level.upper()]
+    lines, level = Lines(stream), _LEVELS[log.level.upper()]
     rendering = _rendering(log.format, stream)
+    in_use = structlog.get_config()["processors"]  # the loggers hold this very list
+    in_use[:] = [_COMMON[0], _Threshold(level), *_COMMON[1:], *rendering]
     structlog.configure(
-        processors=[*_COMMON, *rendering],
-        wrapper_class=structlog.make_filtering_bound_logger(level),
+        processors=in_use,
+        wrapper_class=structlog.make_filtering_bound_logger(logging.DEBUG),
         logger_factory=lambda *_: lines,
         cache_logger_on_first_use=True,
     )

@@ -8,22 +8,22 @@ from __future__ import annotations
 
 import asyncio
 import random
-import signal
 import time
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
+from weakref import WeakSet
 
 import structlog
 
-from sidecar.config import TcpAddress, parse_address
+from sidecar.config import InForce, TcpAddress, parse_address
 from sidecar.downstream.delivery import DeliveryWatch
 from sidecar.downstream.edge import Edge
 from sidecar.downstream.principal import PrincipalHash
 from sidecar.downstream.server import Front
 from sidecar.downstream.watch import DisconnectWatch
 from sidecar.engine.cancellation import CancelDesk
-from sidecar.engine.dispatcher import Dispatcher
+from sidecar.engine.dispatcher import Dispatcher, Pace
 from sidecar.engine.driver import Driver
 from sidecar.engine.gate import Gate
 from sidecar.engine.late_content import LateContent
@@ -35,9 +35,11 @@ from sidecar.engine.sweeper import Sweeper
 from sidecar.engine.tombstones import Tombstones
 from sidecar.engine.wakeup import Wakeup
 from sidecar.errors import OperatorError
+from sidecar.host import HangUps, Host, Reload, Signals
 from sidecar.journal.store import SqliteJournal
 from sidecar.telemetry import set_up_logging
 from sidecar.upstream.admin import AdminClient
+from sidecar.upstream.admin_now import AdminNow
 from sidecar.upstream.pool import UpstreamPool
 
 try:
@@ -46,12 +48,10 @@ except ImportError:  # it comes with CPython only
     from asyncio import new_event_loop  # type: ignore[assignment]
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Mapping
+    from collections.abc import AsyncIterator, Callable, Coroutine
 
-    from sidecar.capture.sources import Source
     from sidecar.config import Settings
     from sidecar.engine.ports import Clock
-    from sidecar.turn.state import Plan
 
 LEASE_MARGIN_S: Final = 30.0
 LAST_TURNS_S: Final = 2.0
@@ -66,39 +66,91 @@ log = structlog.get_logger()
 class Sidecar:
     """A running sidecar."""
 
-    settings: Settings
-    front: Front
-    dispatcher: Dispatcher
+    in_force: InForce
+    host: Host
+    journal: SqliteJournal
+    admin: AdminNow
     driver: Driver
+    dispatcher: Dispatcher
+    sweeper: Sweeper
+    pruner: Pruner
+    edge: Edge
+    front: Front
     server: asyncio.Server
     url: str
+    pools: WeakSet[UpstreamPool]
+    """The upstream's pools: the one in use, and earlier ones that exchanges under way still hold."""
 
     @staticmethod
     @asynccontextmanager
-    async def start(settings: Settings) -> AsyncIterator[Sidecar]:
+    async def start(settings: Settings, host: Host | None = None) -> AsyncIterator[Sidecar]:
         """Run a sidecar from entry to exit. Raises OperatorError where it cannot start."""
         async with AsyncExitStack() as stack:
-            sidecar = await _assemble(settings, stack)
+            sidecar = await _assemble(settings, host or Host(), stack)
             log.info("listening", address=sidecar.url, upstream=settings.upstream.url)
             try:
                 yield sidecar
             finally:
                 await sidecar.stop()
 
+    @property
+    def reloader(self) -> Reload:
+        """What reads the configuration again."""
+        return Reload(self.in_force, self.host, self.use)
+
+    async def use(self, settings: Settings) -> None:
+        """Put other settings in force for whatever begins from now on; what is under way goes on under its own.
+
+        Raises OperatorError where they cannot be used; nothing has changed then.
+        """
+        before = self.in_force.settings
+        if (settings.admin, settings.admin_url) != (before.admin, before.admin_url):
+            await self.admin.use(await _admin_client(settings, self.in_force))
+        self.in_force.use(settings)
+        self.dispatcher.use(**_pace(settings))
+        self.sweeper.use(temp_ttl_s=settings.journal.temp_ttl_s)
+        self.pruner.use(retention_s=settings.journal.retention_s)
+        pool = self.edge.pool
+        if settings.upstream != before.upstream:
+            pool = UpstreamPool(settings.upstream)
+            self.pools.add(pool)
+        desk = _desk(settings, self.journal, self.driver, self.edge.tombstones)
+        self.edge = replace(self.edge, settings=settings, pool=pool, desk=desk)
+        self.front.use(self.edge)
+
     async def stop(self) -> None:
-        """Stop in order: let streams finish within their grace time, then cancel them, and make the last calls."""
-        log.info("stopping", grace_s=self.settings.listen.shutdown_grace_s)
+        """Stop in order: let streams finish within their grace time, then cancel them, and make the last calls.
+
+        Told to hurry, it does not wait for anybody but the journal.
+        """
+        grace_s = self.in_force.settings.listen.shutdown_grace_s
+        log.info("stopping", grace_s=grace_s)
         self.server.close()
-        await self.front.drain(self.settings.listen.shutdown_grace_s)
+        await self._unless_hurried(self.front.drain(grace_s))
+        if self.host.hurry.is_set():
+            log.warning("stopping_at_once")
+            await self.front.drain(0)
         await self._wait_for_turns()
-        await self.dispatcher.drain(LAST_STEPS_S)
+        await self._unless_hurried(self.dispatcher.drain(LAST_STEPS_S))
+
+    async def _unless_hurried(self, waiting: Coroutine[None, None, object]) -> None:
+        """Wait for something, at most until told to hurry."""
+        task, hurry = asyncio.create_task(waiting), asyncio.create_task(self.host.hurry.wait())
+        await asyncio.wait((task, hurry), return_when=asyncio.FIRST_COMPLETED)
+        for one in (task, hurry):
+            one.cancel()
+        await asyncio.gather(task, hurry, return_exceptions=True)
 
     async def _wait_for_turns(self) -> None:
-        """Wait a little for what may still be learned of turns, such as an id; then cancel them, durably."""
-        if not await self._no_turn_is_live():
+        """Wait a little for what may still be learned of turns, such as an id; then cancel them, durably.
+
+        In a hurry, nothing is waited for: what is submitted to the journal by now is durable when that is closed.
+        """
+        if self.host.hurry.is_set() or not await self._no_turn_is_live():
             log.warning("shutdown_cancels_turns", turns=len(tuple(self.driver.live)))
             self.driver.give_up()
-            await self._no_turn_is_live()
+            if not self.host.hurry.is_set():
+                await self._no_turn_is_live()
 
     async def _no_turn_is_live(self) -> bool:
         """Wait a little until no turn is live; say whether that came about."""
@@ -110,61 +162,60 @@ class Sidecar:
         return True
 
 
-async def _assemble(settings: Settings, stack: AsyncExitStack) -> Sidecar:
-    clock = time.time
-    journal = await SqliteJournal.open(settings.journal.path, plan_of=_plan_of(settings), clock=clock)
+async def _assemble(settings: Settings, host: Host, stack: AsyncExitStack) -> Sidecar:
+    clock, in_force = time.time, InForce(settings)
+    journal = await SqliteJournal.open(settings.journal.path, plan_of=in_force.plan_of, clock=clock)
     stack.push_async_callback(journal.close)
     await recover(journal, clock)
-    admin = AdminClient(settings.admin, settings.admin.url or settings.upstream.url, _sources_of(settings))
-    await admin.start()
+    admin = AdminNow(await _admin_client(settings, in_force))
     stack.push_async_callback(admin.close)
     driver, dispatcher = _engine(settings, journal, admin, clock)
-    for service in (
-        dispatcher,
-        Sweeper(journal, driver, clock, temp_ttl_s=settings.journal.temp_ttl_s),
-        Orders(journal, driver, clock),
-        Pruner(journal, clock, retention_s=settings.journal.retention_s),
-    ):
+    sweeper = Sweeper(journal, driver, clock, temp_ttl_s=settings.journal.temp_ttl_s)
+    pruner = Pruner(journal, clock, retention_s=settings.journal.retention_s)
+    for service in (dispatcher, sweeper, Orders(journal, driver, clock), pruner):
         service.start()
         stack.push_async_callback(service.stop)
+    pools: WeakSet[UpstreamPool] = WeakSet()
+    stack.push_async_callback(_close_all, pools)
     edge = await _edge(settings, journal, admin, driver, stack)
+    pools.add(edge.pool)
     front = Front(edge)
     stack.push_async_callback(front.shutdown, LAST_CONNECTIONS_S)
     server, url = await _listen(settings, front)
     stack.callback(server.close)
-    return Sidecar(settings, front, dispatcher, driver, server, url)
+    return Sidecar(in_force, host, journal, admin, driver, dispatcher, sweeper, pruner, edge, front, server, url, pools)
 
 
-def _engine(settings: Settings, journal: SqliteJournal, admin: AdminClient, clock: Clock) -> tuple[Driver, Dispatcher]:
+async def _admin_client(settings: Settings, in_force: InForce) -> AdminClient:
+    """Give the admin API's client, started."""
+    client = AdminClient(settings.admin, settings.admin_url, in_force.sources_of)
+    await client.start()
+    return client
+
+
+def _engine(settings: Settings, journal: SqliteJournal, admin: AdminNow, clock: Clock) -> tuple[Driver, Dispatcher]:
     """Join the two that need each other: what the driver owes wakes the dispatcher, which feeds the driver."""
     owed = Wakeup()
     driver = Driver(journal, clock, on_owed=owed.set)
-    dispatcher = Dispatcher(
-        journal,
-        admin,
-        driver,
-        clock,
-        owed=owed,
-        backoff=settings.admin.backoff,
-        concurrency_max=settings.admin.concurrency_max,
-        lease_s=settings.admin.timeout_s + LEASE_MARGIN_S,
-        jitter=random.random,
-    )
+    dispatcher = Dispatcher(journal, admin, driver, clock, owed=owed, jitter=random.random, **_pace(settings))
     return driver, dispatcher
+
+
+def _pace(settings: Settings) -> Pace:
+    admin = settings.admin
+    return Pace(backoff=admin.backoff, concurrency_max=admin.concurrency_max, lease_s=admin.timeout_s + LEASE_MARGIN_S)
 
 
 async def _edge(
     settings: Settings,
     journal: SqliteJournal,
-    admin: AdminClient,
+    admin: AdminNow,
     driver: Driver,
     stack: AsyncExitStack,
 ) -> Edge:
     loop, clock = asyncio.get_running_loop(), time.time
     tombstones = Tombstones(await journal.tombstones(now=clock()))
     late = LateContent(journal, driver)
-    pool = UpstreamPool(settings.upstream)
-    stack.push_async_callback(pool.close)
     watch = DisconnectWatch()
     watch.start(loop)
     stack.callback(watch.close)
@@ -173,10 +224,10 @@ async def _edge(
     return Edge(
         settings=settings,
         clock=clock,
-        pool=pool,
+        pool=UpstreamPool(settings.upstream),
         admin=admin,
         driver=driver,
-        desk=CancelDesk(journal, driver, tombstones, clock, tombstone_ttl_s=settings.journal.tombstone_ttl_s),
+        desk=_desk(settings, journal, driver, tombstones),
         tombstones=tombstones,
         gate=Gate(journal, driver, tombstones, late),
         late=late,
@@ -184,6 +235,15 @@ async def _edge(
         watch=watch,
         delivery=delivery,
     )
+
+
+def _desk(settings: Settings, journal: SqliteJournal, driver: Driver, tombstones: Tombstones) -> CancelDesk:
+    return CancelDesk(journal, driver, tombstones, time.time, tombstone_ttl_s=settings.journal.tombstone_ttl_s)
+
+
+async def _close_all(pools: WeakSet[UpstreamPool]) -> None:
+    for pool in tuple(pools):
+        await pool.close()
 
 
 async def _listen(settings: Settings, front: Front) -> tuple[asyncio.Server, str]:
@@ -203,38 +263,30 @@ async def _listen(settings: Settings, front: Front) -> tuple[asyncio.Server, str
     return server, str(address)
 
 
-def _plan_of(settings: Settings) -> Callable[[str], Plan]:
-    chats = {chat.route: settings.plan(chat) for chat in settings.chat}
-    fallback = settings.plan(None)
-    return lambda route: chats.get(route, fallback)
-
-
-def _sources_of(settings: Settings) -> Callable[[str], Mapping[str, tuple[Source, ...]]]:
-    chats = {chat.route: chat.capture for chat in settings.chat}
-    return lambda route: chats.get(route, {})
-
-
-def run(settings: Settings) -> None:
-    """Run until SIGTERM or SIGINT. Raises OperatorError where it cannot start."""
+def run(read: Callable[[], Settings]) -> None:
+    """Run until SIGTERM or SIGINT; SIGHUP has the settings read again. Raises OperatorError where it cannot start."""
+    settings = read()
     set_up_logging(settings.log)
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
-        runner.run(_run(settings))
+        runner.run(_run(settings, read))
 
 
-async def _run(settings: Settings) -> None:
-    stopping = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stopping.set)
-    async with Sidecar.start(settings):
-        await stopping.wait()
+async def _run(settings: Settings, read: Callable[[], Settings]) -> None:
+    signals = Signals()
+    signals.attach(asyncio.get_running_loop())
+    host = Host(read=read, set_up_logging=set_up_logging, hurry=signals.hurry)
+    async with Sidecar.start(settings, host) as sidecar:
+        hang_ups = HangUps(signals.hang_up, sidecar.reloader)
+        hang_ups.start()
+        await signals.stop.wait()
+        await hang_ups.stop()
 
 
 @asynccontextmanager
 async def operator_journal(settings: Settings) -> AsyncIterator[OperatorDesk]:
     """Open the journal for the operator, beside a running sidecar or without one. Raises OperatorError."""
     clock = time.time
-    journal = await SqliteJournal.open(settings.journal.path, plan_of=_plan_of(settings), clock=clock, own=False)
+    journal = await SqliteJournal.open(settings.journal.path, plan_of=InForce(settings).plan_of, clock=clock, own=False)
     try:
         yield OperatorDesk(journal, Driver(journal, clock, on_owed=lambda: None), clock)
     finally:

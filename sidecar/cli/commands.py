@@ -11,6 +11,7 @@ import asyncio
 import os
 import sys
 import time
+from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
 from sidecar.cli import tables
@@ -31,10 +32,9 @@ if TYPE_CHECKING:
 
 def run(arguments: Namespace) -> int:
     """Relay until told to stop."""
-    settings = _load(arguments)
     from sidecar.app import run as run_app
 
-    run_app(settings)
+    run_app(partial(_load, arguments))
     return 0
 
 

@@ -1,10 +1,12 @@
 """The operator's settings: typed, with defaults, read from one TOML file; all its problems are told at once.
 
 `settings`, `section` and `leaving` have the tables of the file, `values`, `meaning` and `routes` the checks, `load`
-reads, `explain` and `problems` word.
+reads, `explain` and `problems` word; `in_force` and `changes` are for the configuration of a running sidecar.
 """
 
 from sidecar.config.address import Address, AddressSyntaxError, TcpAddress, UnixAddress, parse_address
+from sidecar.config.changes import changed_keys, held_back, waiting_for_start
+from sidecar.config.in_force import InForce
 from sidecar.config.leaving import Leaving, Reaction
 from sidecar.config.load import load, load_table
 from sidecar.config.problems import Problem
@@ -44,6 +46,7 @@ __all__ = [
     "Console",
     "Drain",
     "Guard",
+    "InForce",
     "JournalSettings",
     "Leaving",
     "Listen",
@@ -57,7 +60,10 @@ __all__ = [
     "TcpAddress",
     "UnixAddress",
     "Upstream",
+    "changed_keys",
+    "held_back",
     "load",
     "load_table",
     "parse_address",
+    "waiting_for_start",
 ]

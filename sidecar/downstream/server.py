@@ -71,6 +71,12 @@ class Front(web.Server):
         self._idle = asyncio.Event()
         self._idle.set()
 
+    def use(self, edge: Edge) -> None:
+        """Let new connections and exchanges take place in other surroundings; those under way keep theirs."""
+        self._edge = edge
+        self._routes = Routes(edge.settings.chat, edge.settings.guard)
+        self._kwargs["keepalive_timeout"] = edge.settings.listen.keepalive_timeout_s
+
     def __call__(self) -> Connection:
         """Make a connection."""
         edge = self._edge

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypedDict, Unpack
 
 import structlog
 
@@ -42,8 +42,16 @@ TOO_EARLY: Final = "unknown there, but its request may still be on the way"
 log = structlog.get_logger()
 
 
+class Pace(TypedDict):
+    """How the outbox is emptied. `lease_s` is how long a lease is good for: longer than any attempt may take."""
+
+    backoff: Backoff
+    concurrency_max: int
+    lease_s: float
+
+
 class Dispatcher(Service):
-    """Makes the owed calls. `lease_s` is how long a lease is good for: longer than any attempt may take."""
+    """Makes the owed calls."""
 
     def __init__(
         self,
@@ -53,23 +61,26 @@ class Dispatcher(Service):
         clock: Clock,
         *,
         owed: Wakeup,
-        backoff: Backoff,
-        concurrency_max: int,
-        lease_s: float,
         jitter: Callable[[], float],
+        **pace: Unpack[Pace],
     ) -> None:
         super().__init__()
         self._journal = journal
         self._api = api
         self._driver = driver
         self._clock = clock
-        self._backoff = backoff
-        self._concurrency_max = concurrency_max
-        self._lease_s = lease_s
         self._jitter = jitter
         self._owed = owed
+        self.use(**pace)
         self._unknown_since: dict[str, float] = {}
         self._attempts: set[asyncio.Task[None]] = set()
+
+    def use(self, **pace: Unpack[Pace]) -> None:
+        """Work at that pace from now on."""
+        self._backoff = pace["backoff"]
+        self._concurrency_max = pace["concurrency_max"]
+        self._lease_s = pace["lease_s"]
+        self._owed.set()
 
     async def run(self) -> None:
         """Work until cancelled."""

@@ -199,3 +199,22 @@ class Clock(Protocol):
 
     def __call__(self) -> float:
         """Give the time now."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reloaded:
+    """What became of reading the configuration again. With problems, the old one stays in force as it was.
+
+    `changed` names the settings that are now others, `waiting` those that will be at the next start.
+    """
+
+    problems: tuple[str, ...] = ()
+    changed: tuple[str, ...] = ()
+    waiting: tuple[str, ...] = ()
+
+
+class Reloader(Protocol):
+    """Has the configuration read again."""
+
+    async def reload(self) -> Reloaded:
+        """Read the configuration and put it in force without disturbing what is under way, unless it has problems."""

@@ -21,10 +21,15 @@ class Pruner(PeriodicService):
     """Forgets what was settled more than `retention_s` ago, in small transactions."""
 
     def __init__(self, journal: Journal, clock: Clock, *, retention_s: float) -> None:
-        super().__init__(min(INTERVAL_MAX_S, retention_s / 4))
+        super().__init__(_interval_s(retention_s))
         self._journal = journal
         self._clock = clock
         self._retention_s = retention_s
+
+    def use(self, *, retention_s: float) -> None:
+        """Keep to another retention."""
+        self._retention_s = retention_s
+        self.reschedule(_interval_s(retention_s))
 
     async def run_once(self) -> int:
         """Forget all that is due; give the number of turns and tombstones."""
@@ -38,3 +43,7 @@ class Pruner(PeriodicService):
     async def _prune_batch(self) -> int:
         now = self._clock()
         return await self._journal.prune(settled_before=now - self._retention_s, now=now, limit=BATCH)
+
+
+def _interval_s(retention_s: float) -> float:
+    return min(INTERVAL_MAX_S, retention_s / 4)

@@ -12,6 +12,7 @@ from contextlib import suppress
 
 import structlog
 
+from sidecar.engine.wakeup import Wakeup
 from sidecar.errors import PeerError
 
 log = structlog.get_logger()
@@ -47,11 +48,18 @@ class PeriodicService(Service):
     def __init__(self, interval_s: float) -> None:
         super().__init__()
         self._interval_s = interval_s
+        self._rescheduled = Wakeup()
+
+    def reschedule(self, interval_s: float) -> None:
+        """Work at another pace, from now on: the next time is at once."""
+        self._interval_s = interval_s
+        self._rescheduled.set()
 
     async def run(self) -> None:
         """Work for ever."""
         while True:
-            await asyncio.sleep(self._interval_s)
+            await self._rescheduled.wait(self._interval_s)
+            self._rescheduled.clear()
             try:
                 await self.run_once()
             except PeerError as error:

@@ -25,11 +25,16 @@ class Sweeper(PeriodicService):
     """Has what is older than `temp_ttl_s` rolled back (M9)."""
 
     def __init__(self, journal: Journal, driver: Driver, clock: Clock, *, temp_ttl_s: float) -> None:
-        super().__init__(min(INTERVAL_MAX_S, temp_ttl_s / 4))
+        super().__init__(_interval_s(temp_ttl_s))
         self._journal = journal
         self._driver = driver
         self._clock = clock
         self._temp_ttl_s = temp_ttl_s
+
+    def use(self, *, temp_ttl_s: float) -> None:
+        """Take another age for too old."""
+        self._temp_ttl_s = temp_ttl_s
+        self.reschedule(_interval_s(temp_ttl_s))
 
     async def run_once(self) -> int:
         """Expire every overdue turn; give their number.
@@ -48,3 +53,7 @@ class Sweeper(PeriodicService):
 
     async def _overdue(self) -> Sequence[str]:
         return await self._journal.overdue(created_before=self._clock() - self._temp_ttl_s, limit=BATCH)
+
+
+def _interval_s(temp_ttl_s: float) -> float:
+    return min(INTERVAL_MAX_S, temp_ttl_s / 4)

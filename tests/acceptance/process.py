@@ -107,6 +107,29 @@ class SidecarProcess:
         """SIGTERM; give the exit code."""
         return await self._signal(signal.SIGTERM)
 
+    async def reload(self, event: str = "reloaded") -> dict[str, Any]:
+        """SIGHUP; wait for what it came to, and give that line of the log."""
+        before = len(self.log(event))
+        self.signal(signal.SIGHUP)
+        return (await eventually(lambda: self.log(event)[before:], START_S))[0]
+
+    def signal(self, number: int) -> None:
+        """Send a signal."""
+        assert self._process is not None
+        self._process.send_signal(number)
+
+    async def wait(self) -> int:
+        """Wait for its end; give the exit code."""
+        assert self._process is not None
+        async with asyncio.timeout(START_S):
+            return await self._process.wait()
+
+    def edit(self, old: str, new: str) -> None:
+        """Change the configuration's file."""
+        text = self.config.read_text()
+        assert old in text, text
+        self.config.write_text(text.replace(old, new))
+
     async def close(self) -> None:
         """End whatever still runs."""
         if self._process is not None and not self._ended():
@@ -172,9 +195,8 @@ class SidecarProcess:
         return self._process is None or self._process.returncode is not None
 
     async def _signal(self, number: int) -> int:
-        assert self._process is not None
-        self._process.send_signal(number)
-        return await self._process.wait()
+        self.signal(number)
+        return await self.wait()
 
 
 def toml_text(tables: Tables) -> str:

@@ -78,6 +78,23 @@ def test_the_format(log_format: Literal["auto", "json", "console"], stream: type
     assert ("\x1b[" in out.getvalue()) is (stream is Terminal and not is_json)
 
 
+def test_a_second_set_up_changes_the_loggers_in_use() -> None:
+    stream = io.StringIO()
+    set_up_logging(Log(level="error"), stream)
+    log = structlog.get_logger()
+    log.info("a")
+    log.error("b")
+    set_up_logging(Log(level="debug"), stream)
+    log.debug("c")
+    set_up_logging(Log(level="warning", format="console"), stream)
+    log.info("d")
+    log.warning("e")
+    lines = stream.getvalue().splitlines()
+    assert [json.loads(line)["event"] for line in lines[:-1]] == ["b", "c"]
+    assert "e" in lines[-1]
+    assert not lines[-1].startswith("{")
+
+
 @pytest.mark.parametrize(("level", "count"), [("debug", 4), ("info", 3), ("warning", 2), ("error", 1)])
 def test_the_level(level: Literal["debug", "info", "warning", "error"], count: int) -> None:
     stream = io.StringIO()

@@ -106,3 +106,15 @@ async def test_a_bug_is_logged_at_once_and_does_not_end_the_service(error: Excep
         await service.stop()
     assert [(entry["event"], entry["log_level"]) for entry in logs] == [("service_failed", "error")]
     assert "ours" in logs[0]["error"]
+
+
+async def test_another_pace_holds_at_once() -> None:
+    service = Periodic(interval_s=3600)
+    service.start()
+    await loop_turns()
+    assert service.done == 0
+    service.reschedule(3600)
+    await eventually(lambda: service.done == 1)
+    await loop_turns()
+    assert service.done == 1
+    await service.stop()

@@ -1,0 +1,70 @@
+"""SIGTERM lets streams end within their grace time; a second one ends at once, and still nothing is forgotten."""
+
+from __future__ import annotations
+
+import signal
+from typing import TYPE_CHECKING
+
+from tests.acceptance.stage import PLAIN, stage
+from tests.fakes.waiting import eventually
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+LONG_S = 600
+
+
+async def test_a_stream_that_ends_within_the_grace_time_is_delivered(tmp_path: Path) -> None:
+    async with stage(tmp_path, listen={"shutdown_grace_s": LONG_S}) as running:
+        chat = await running.answering()
+        running.process.signal(signal.SIGTERM)
+        await eventually(lambda: running.process.log("stopping"))
+        await chat.say(b"a time.")
+        await chat.end()
+        assert await running.process.wait() == 0
+        assert [turn["state"] for turn in running.turns()] == ["completed"]
+        assert running.admin.lines == []
+        running.no_complaints()
+
+
+async def test_one_that_outlives_it_is_cancelled_and_what_is_owed_is_done(tmp_path: Path) -> None:
+    async with stage(tmp_path, listen={"shutdown_grace_s": 0.1}) as running:
+        chat = await running.answering()
+        assert await running.process.terminate() == 0
+        await chat.client.gone()
+        assert [(turn["state"], turn["cause"]) for turn in running.turns()] == [("cancelled", "shutdown")]
+        assert len(running.admin.lines) == 2
+
+
+async def test_a_second_one_ends_at_once_and_the_next_start_does_what_is_owed(tmp_path: Path) -> None:
+    """Neither the grace time, nor an id that may still come, nor a slow admin API is waited for."""
+    async with stage(tmp_path, listen={"shutdown_grace_s": LONG_S}, admin={"timeout_s": LONG_S}) as running:
+        chat = await running.answering()
+        early = await running.ask(request_id="r2")
+        running.process.signal(signal.SIGTERM)
+        await eventually(lambda: running.process.log("stopping"))
+        await chat.say(b"there was ")
+        running.process.signal(signal.SIGTERM)
+        assert await running.process.wait() == 0
+        assert running.process.log("stopping_at_once")
+        await chat.client.gone()
+        await early.client.gone()
+        turns = running.turns()
+        assert {turn["cause"] for turn in turns} == {"shutdown"}
+        running.no_complaints()
+
+        await running.process.start()
+        await running.turn_in("cancelled")
+        assert "DELETE /admin/conversations/c1" in running.admin.lines
+
+
+async def test_a_hang_up_while_it_stops_changes_nothing(tmp_path: Path) -> None:
+    async with stage(tmp_path, listen={"shutdown_grace_s": LONG_S}) as running:
+        chat = await running.ask()
+        running.process.signal(signal.SIGTERM)
+        await eventually(lambda: running.process.log("stopping"))
+        running.process.signal(signal.SIGHUP)
+        await chat.answer(PLAIN)
+        await chat.end()
+        assert await running.process.wait() == 0
+        assert not running.process.log("reloaded")
