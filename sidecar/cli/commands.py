@@ -15,7 +15,16 @@ from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
 from sidecar.cli import tables
-from sidecar.config import OFF, Settings, load
+from sidecar.config import (
+    OFF,
+    Settings,
+    effective_toml,
+    load,
+    preset_about,
+    preset_names,
+    preset_text,
+    read_table,
+)
 from sidecar.errors import OperatorError
 from sidecar.telemetry import set_up_logging
 
@@ -39,10 +48,24 @@ def run(arguments: Namespace) -> int:
 
 
 def check(arguments: Namespace) -> int:
-    """Tell every problem of a configuration, or what it comes to."""
+    """Tell every problem of a configuration, or what it comes to: in short, or (`--show`) every key of it."""
     settings = _load(arguments)
+    if arguments.show:
+        sys.stdout.write(effective_toml(settings, read_table(arguments.config)))
+        return 0
     sys.stdout.write(f"OK: {arguments.config}\n")
     sys.stdout.writelines(f"  {name:<15} {text}\n" for name, text in _summary(settings))
+    return 0
+
+
+def presets(arguments: Namespace) -> int:
+    """List the presets, or write one out."""
+    if arguments.name is None:
+        sys.stdout.writelines(tables.presets_list((name, *preset_about(name)) for name in preset_names()))
+        return 0
+    if arguments.name not in preset_names():
+        raise OperatorError(f"no preset {arguments.name}; there are {', '.join(preset_names())}")
+    sys.stdout.write(preset_text(arguments.name))
     return 0
 
 

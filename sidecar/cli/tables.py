@@ -17,7 +17,7 @@ from rich.text import Text
 from sidecar.turn.state import StepKind
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from sidecar.engine.ports import StepRow
     from sidecar.turn.state import Turn
@@ -25,6 +25,12 @@ if TYPE_CHECKING:
 WIDTH_OFF_TERMINAL: Final = 16_384  # a row stays a line, for grep and its like
 _STYLES: Final = {"dead": "bold red", "unresolved": "bold red", "completed": "green", "delivered": "green"}
 _UNITS: Final = ((86_400, "d"), (3_600, "h"), (60, "min"))
+
+
+def presets_list(presets: Iterable[tuple[str, str, str]]) -> Iterator[str]:
+    """Lay out presets, given as name, what it is for, and sources: a line each."""
+    for name, about, _ in presets:
+        yield f"{name:<17} {about}\n"
 
 
 def turns_table(turns: Sequence[Turn], *, now: float) -> str:

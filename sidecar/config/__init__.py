@@ -1,14 +1,16 @@
 """The operator's settings: typed, with defaults, read from one TOML file; all its problems are told at once.
 
-`settings`, `section` and `leaving` have the tables of the file, `values`, `meaning` and `routes` the checks, `load`
-reads, `explain` and `problems` word; `in_force` and `changes` are for the configuration of a running sidecar.
+`settings`, `section` and `leaving` have the tables of the file, `values`, `meaning` and `routes` the checks, `preset`
+what is known of some backends, `load` reads, `explain` and `problems` word, `show` writes it all out again; `in_force`
+and `changes` are for the configuration of a running sidecar.
 """
 
 from sidecar.config.address import Address, AddressSyntaxError, TcpAddress, UnixAddress, parse_address
 from sidecar.config.changes import changed_keys, held_back, waiting_for_start
 from sidecar.config.in_force import InForce
 from sidecar.config.leaving import Leaving, Reaction
-from sidecar.config.load import load, load_table
+from sidecar.config.load import load, load_table, read_table
+from sidecar.config.preset import preset_about, preset_names, preset_table, preset_text
 from sidecar.config.problems import Problem
 from sidecar.config.section import Section
 from sidecar.config.settings import (
@@ -28,6 +30,7 @@ from sidecar.config.settings import (
     Settings,
     Upstream,
 )
+from sidecar.config.show import effective_toml
 from sidecar.config.values import OFF, OWN_NAMES, Begins, Seconds, Sources
 
 __all__ = [
@@ -61,9 +64,15 @@ __all__ = [
     "UnixAddress",
     "Upstream",
     "changed_keys",
+    "effective_toml",
     "held_back",
     "load",
     "load_table",
     "parse_address",
+    "preset_about",
+    "preset_names",
+    "preset_table",
+    "preset_text",
+    "read_table",
     "waiting_for_start",
 ]

@@ -1,6 +1,6 @@
 """From a file to Settings, or to every problem at once.
 
-bytes -> TOML -> `${NAME}` filled in -> each value by itself -> values against each other
+bytes -> TOML -> laid over its preset -> `${NAME}` filled in -> each value by itself -> values against each other
 
 A file that cannot be read as TOML has that one problem. From there on a stage goes on with what earlier ones left
 intact, so that one mistake hides no other, and a mistake's mere consequences are not told.
@@ -11,6 +11,7 @@ from __future__ import annotations
 import copy
 import re
 import tomllib
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import ValidationError
@@ -18,6 +19,7 @@ from pydantic import ValidationError
 from sidecar.config.environment import Environment
 from sidecar.config.explain import explain
 from sidecar.config.meaning import check_meaning
+from sidecar.config.preset import is_written, lay_over, preset_table
 from sidecar.config.problems import Loc, Problem, touches
 from sidecar.config.settings import Settings
 from sidecar.errors import ConfigError
@@ -34,13 +36,20 @@ _PLACE_IN_FILE: Final = re.compile(r"(?P<what>.*) \((?P<place>at [^()]*)\)", re.
 
 def load(path: Path, env: Mapping[str, str]) -> Settings:
     """Read the settings from a file. Raises ConfigError with every problem, a line each."""
-    return load_table(_parse(path, _read(path)), env)
+    return load_table(read_table(path), env)
+
+
+def read_table(path: Path) -> dict[str, Any]:
+    """Read the TOML document of a file, as it was written. Raises ConfigError with its problem."""
+    return _parse(path, _read(path))
 
 
 def load_table(table: Mapping[str, Any], env: Mapping[str, str]) -> Settings:
     """Make settings of a parsed TOML document. Raises ConfigError as `load` does."""
     environment = Environment(env)
-    filled: Any = environment.fill({"upstream": {}, **table})  # so that a missing URL is missed by its full name
+    preset = preset_table(table.get("preset"))
+    whole = lay_over(preset, table)
+    filled: Any = environment.fill({"upstream": {}, **whole})  # so that a missing URL is missed by its full name
     problems = environment.problems
     settings, faults = _validate(filled)
     problems += _not_mere_consequences(faults, problems)
@@ -50,8 +59,14 @@ def load_table(table: Mapping[str, Any], env: Mapping[str, str]) -> Settings:
         found = list(check_meaning(settings))
         problems += _not_mere_consequences(found, problems)
     if settings is None or problems:
-        raise ConfigError([problem.line(environment.used) for problem in sorted(problems, key=_place_in_order)])
+        told = [problem if is_written(problem.loc, table, preset) else _of_preset(problem) for problem in problems]
+        raise ConfigError([problem.line(environment.used) for problem in sorted(told, key=_place_in_order)])
     return settings
+
+
+def _of_preset(problem: Problem) -> Problem:
+    """Say that a value is the preset's, and that the operator's own file comes first."""
+    return replace(problem, what=f"of the preset: {problem.what}", mend=f"{problem.mend}; or write the key yourself")
 
 
 def _read(path: Path) -> str:

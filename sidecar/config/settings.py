@@ -37,6 +37,7 @@ from sidecar.config.values import (
     Network,
     OneWorker,
     Pointer,
+    PresetName,
     RoutePath,
     Seconds,
     SecondsOrNone,
@@ -233,6 +234,7 @@ class Log(Section):
 class Settings(Section):
     """The whole file."""
 
+    preset: PresetName = ""
     listen: Listen = Listen()
     upstream: Upstream
     admin: Admin = Admin()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+from difflib import get_close_matches
 from ipaddress import IPv4Network, IPv6Network, ip_interface, ip_network
 from itertools import pairwise
 from typing import Annotated, Final, Literal, TypeAlias
@@ -22,6 +23,7 @@ from sidecar.capture.template import TemplateSyntaxError, names_in
 from sidecar.capture.terminal import parse_terminal
 from sidecar.config.address import parse_address
 from sidecar.config.explain import kind_of
+from sidecar.config.preset import preset_names
 
 SECONDS_MAX: Final = 315_360_000  # ten years: no clock or event loop is strained by it
 COUNT_MAX: Final = 2**31 - 1
@@ -65,6 +67,15 @@ def _pointer(text: str) -> str:
         parse_pointer(text)
     except ValueError as error:
         raise ValueError(f"is no JSON pointer (RFC 6901): {error}; write for example /items") from None
+    return text
+
+
+def _preset(text: str) -> str:
+    names = preset_names()
+    if text and text not in names:
+        near = get_close_matches(text.lower(), names, n=1)
+        mend = f"did you mean {near[0]}?" if near else "write one of these, or leave the line out"
+        raise ValueError(f"{text!r} is none of the presets, which are {', '.join(names)}; {mend}")
     return text
 
 
@@ -269,4 +280,5 @@ Sources: TypeAlias = tuple[Annotated[Source, PlainValidator(_source)], ...]
 Begins: TypeAlias = Annotated[Literal["absent", "always", "probe"] | Source, PlainValidator(_begins)]
 Frame: TypeAlias = Annotated[str, AfterValidator(_terminal)]
 Token: TypeAlias = Annotated[str, AfterValidator(_token), Field(repr=False)]
+PresetName: TypeAlias = Annotated[str, AfterValidator(_preset)]
 JournalPath: TypeAlias = Annotated[str, AfterValidator(_journal_path)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
+from sidecar.config import preset_names, preset_text
 from sidecar.engine.ports import Change, StepUpdate
 from sidecar.journal.store import SqliteJournal
 from sidecar.turn.state import Cause, Plan, State, StepKind, StepState, Turn
@@ -97,6 +99,30 @@ def test_check_says_ok_and_what_it_comes_to_without_secrets(config: Path) -> Non
     assert "    confirm       PUT /confirm" in summary
     assert "    verify        none" in summary
     assert "hunter2" not in result.stdout
+
+
+def test_check_shows_the_whole_of_it_without_secrets(config: Path) -> None:
+    config.write_text(f'preset = "sglang"\n{config.read_text()}')
+    result = sidecar("check", "--show", "-c", config, ADMIN_TOKEN="hunter2")
+    assert (result.returncode, result.stderr) == (0, "")
+    shown = [re.sub(r"  +# ", " # ", line) for line in result.stdout.splitlines()]
+    assert shown[0] == 'preset = "sglang" # file'
+    assert 'Authorization = "Bearer ${ADMIN_TOKEN}" # file' in shown
+    assert 'path = "/abort_request" # preset sglang' in shown
+    assert 'path = "/confirm?key=${ADMIN_TOKEN}" # file' in shown
+    assert "retention_s = 604800 # default" in shown
+    assert "hunter2" not in result.stdout
+
+
+def test_presets_are_listed_and_written_out() -> None:
+    listed = sidecar("presets")
+    assert (listed.returncode, listed.stderr) == (0, "")
+    assert [line.split()[0] for line in listed.stdout.splitlines()] == list(preset_names())
+    assert max(map(len, listed.stdout.splitlines())) <= 80
+    assert sidecar("presets", "dify").stdout == preset_text("dify")
+    unknown = sidecar("presets", "difi")
+    assert (unknown.returncode, unknown.stdout) == (2, "")
+    assert unknown.stderr == f"sidecar: no preset difi; there are {', '.join(preset_names())}\n"
 
 
 def test_check_accepts_the_example() -> None:

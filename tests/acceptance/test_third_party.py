@@ -5,24 +5,20 @@ Each double keeps to the shapes that the named product documents; what is shown 
 
 from __future__ import annotations
 
-import asyncio
-import json
-from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
 import pytest
-from aiohttp import ClientSession, web
-from aiohttp.test_utils import unused_port
+from aiohttp import ClientSession
 
-from sidecar.app import Sidecar
-from sidecar.config import load
+from tests.fakes.third_party import Double, abandon, event, sidecar_before
 from tests.fakes.waiting import eventually
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
     from pathlib import Path
 
-Call = tuple[str, str, object]
+    from tests.fakes.third_party import Call
+
+ENV: Final = {"APP_KEY": "app-secret"}
 
 DIFY: Final = """
 [admin]
@@ -62,72 +58,6 @@ terminal = ["data: [DONE]"]
 [chat.capture]
 conversation_id = ["request.header:X-Conversation-Id"]
 """
-
-
-class Double:
-    """A third party's backend: streams what it is told to, then waits; records every other call."""
-
-    def __init__(self, *chunks: bytes) -> None:
-        self._chunks = chunks
-        self.calls: list[Call] = []
-        self.port = unused_port()
-
-    @asynccontextmanager
-    async def listening(self, chat_path: str) -> AsyncIterator[None]:
-        app = web.Application()
-        app.router.add_post(chat_path, self._chat)
-        app.router.add_route("*", "/{rest:.*}", self._record)
-        runner = web.AppRunner(app, shutdown_timeout=0.1)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", self.port).start()
-        yield
-        await runner.cleanup()
-
-    async def _chat(self, request: web.Request) -> web.StreamResponse:
-        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
-        await response.prepare(request)
-        for chunk in self._chunks:
-            await response.write(chunk)
-        await asyncio.Event().wait()
-        return response
-
-    async def _record(self, request: web.Request) -> web.Response:
-        body = await request.read()
-        self.calls.append((request.method, request.raw_path, json.loads(body) if body else None))
-        return web.json_response({"result": "success"})
-
-
-def event(**fields: str) -> bytes:
-    return b"data: " + json.dumps(fields).encode() + b"\n\n"
-
-
-@asynccontextmanager
-async def sidecar_before(double: Double, toml: str, folder: Path) -> AsyncIterator[str]:
-    file = folder / "sidecar.toml"
-    file.write_text(
-        f"""
-        {toml}
-        [listen]
-        address = "127.0.0.1:0"
-        shutdown_grace_s = 0
-        [upstream]
-        url = "http://127.0.0.1:{double.port}"
-        [journal]
-        path = "{folder}/sidecar.db"
-        [console]
-        address = "off"
-        """
-    )
-    async with Sidecar.start(load(file, {"APP_KEY": "app-secret"})) as sidecar:
-        yield sidecar.url
-
-
-async def abandon(url: str, body: dict[str, str], headers: dict[str, str] | None = None) -> None:
-    """Chat, read the first event, and leave."""
-    async with ClientSession() as person:
-        response = await person.post(url, json=body, headers=headers)
-        await response.content.readuntil(b"\n\n")
-        response.close()
 
 
 @pytest.mark.parametrize(
@@ -187,8 +117,8 @@ async def test_the_right_calls_arrive(
     calls: list[Call],
 ) -> None:
     double = Double(*chunks)
-    async with double.listening(target), sidecar_before(double, toml, tmp_path) as url:
-        await abandon(url + target, body, headers)
+    async with double.listening(target), sidecar_before(double, toml, tmp_path, ENV) as url:
+        await abandon(url + target, body, headers, seen=b"\n\n")
         await eventually(lambda: len(double.calls) == len(calls))
     assert double.calls == calls, "no call more comes with the end either"
 
@@ -197,7 +127,7 @@ async def test_a_terminal_event_ends_the_turn(tmp_path: Path) -> None:
     double = Double(event(event="message", task_id="t1", conversation_id="c1"), event(event="message_end"))
     async with (
         double.listening("/v1/chat-messages"),
-        sidecar_before(double, DIFY, tmp_path) as url,
+        sidecar_before(double, DIFY, tmp_path, ENV) as url,
         ClientSession() as person,
     ):
         response = await person.post(f"{url}/v1/chat-messages", json={"query": "Hello", "user": "u1"})
