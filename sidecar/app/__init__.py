@@ -1,10 +1,6 @@
-"""The composition root: the only room that joins the others.
+"""The composition root: the only room that joins the others. `assemble` joins them to one running sidecar."""
 
-`assemble` joins them to one running sidecar, `process` is around it, `beside` is for the operator's commands.
-"""
-
-from sidecar.app.assemble import Sidecar
+from sidecar.app.assemble import Sidecar, run
 from sidecar.app.beside import operator_journal
-from sidecar.app.process import run
 
 __all__ = ["Sidecar", "operator_journal", "run"]

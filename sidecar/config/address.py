@@ -9,7 +9,7 @@ from typing import Final, TypeAlias
 
 PORT_MAX: Final = 65535
 UNIX_PATH_BYTES_MAX: Final = 107  # sun_path of Linux has 108, the last of them NUL
-_HOST_NAME: Final = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?:\.(?!-)[A-Za-z0-9_-]{1,63})*\.?")
+HOST_NAME: Final = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?:\.(?!-)[A-Za-z0-9_-]{1,63})*\.?")
 
 
 class AddressSyntaxError(ValueError):
@@ -82,7 +82,7 @@ def _parse_host(host: str, text: str) -> str:
     if ":" in host:
         raise AddressSyntaxError(f"{text!r} is ambiguous; an IPv6 address stands in brackets, as in '[::1]:8080'")
     numeric = host.replace(".", "").isdecimal()
-    if not (_is_ip(host, IPv4Address) if numeric else _HOST_NAME.fullmatch(host)):
+    if not (_is_ip(host, IPv4Address) if numeric else HOST_NAME.fullmatch(host)):
         raise AddressSyntaxError(f"{host!r} is neither a host's name nor an IP address; write for example '127.0.0.1'")
     return host
 

@@ -30,6 +30,7 @@ from sidecar.config.values import (
     HeaderName,
     HeaderTemplate,
     HeaderValue,
+    HostName,
     JournalPath,
     JsonTemplate,
     ListenAddress,
@@ -44,7 +45,6 @@ from sidecar.config.values import (
     Sources,
     Status,
     Token,
-    UnixMode,
     UpstreamUrl,
 )
 from sidecar.turn.retry import Backoff
@@ -55,7 +55,6 @@ class Listen(Section):
     """`[listen]`: the address towards the clients."""
 
     address: ListenAddress = "127.0.0.1:8080"
-    unix_mode: UnixMode = "660"
     head_timeout_s: Seconds = 10
     write_timeout_s: Seconds = 30
     keepalive_timeout_s: Seconds = 75
@@ -63,11 +62,6 @@ class Listen(Section):
     half_close: HalfClose = "cancel"
     workers: OneWorker = 1
     trusted_proxies: tuple[Network, ...] = ()
-
-    @property
-    def unix_permissions(self) -> int:
-        """The permissions of a Unix socket's file, as chmod(2) takes them."""
-        return int(self.unix_mode, 8)
 
 
 class Drain(Section):
@@ -225,10 +219,12 @@ class JournalSettings(Section):
 
 
 class Console(Section):
-    """`[console]`: the operator's address."""
+    """`[console]`: the operator's address, and the names by which it may be asked for besides."""
 
     address: ConsoleAddress = "127.0.0.1:9901"
     token: Token = ""
+    hosts: tuple[HostName, ...] = ()
+    outbox_age_max_s: Seconds = 3600
 
 
 class Log(Section):

@@ -21,7 +21,7 @@ from sidecar.capture.route import compile_path
 from sidecar.capture.sources import REQUEST_PLACES, Source, SourceSyntaxError, parse_source
 from sidecar.capture.template import TemplateSyntaxError, names_in
 from sidecar.capture.terminal import parse_terminal
-from sidecar.config.address import parse_address
+from sidecar.config.address import HOST_NAME, parse_address
 from sidecar.config.explain import kind_of
 from sidecar.config.preset import preset_names
 
@@ -34,7 +34,6 @@ OWN_NAMES: Final = ("turn_id", "principal")
 
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_MODE: Final = re.compile(r"0?[0-7]{3}")
 _VISIBLE: Final = re.compile(r"[!-~]+")
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "TRACE", "PATCH", "QUERY"})
 
@@ -87,12 +86,6 @@ def _listen_address(text: str) -> str:
 
 def _console_address(text: str) -> str:
     return text if text == OFF else _listen_address(text)
-
-
-def _unix_mode(text: str) -> str:
-    if not _MODE.fullmatch(text):
-        raise ValueError(f"{text!r} is no file mode; write who may read and write in octal digits, as '660' or '666'")
-    return text
 
 
 def _upstream_url(text: str) -> str:
@@ -247,6 +240,12 @@ def _terminal(text: str) -> str:
     return text
 
 
+def _host_name(text: str) -> str:
+    if ":" in text or not HOST_NAME.fullmatch(text):
+        raise ValueError(f"{text!r} is no host's name; write it without scheme and port, as 'console.example.com'")
+    return text
+
+
 def _token(text: str) -> str:
     if text and not _VISIBLE.fullmatch(text):
         raise ValueError("has spaces, control or non-ASCII characters; choose a token without them")
@@ -271,7 +270,6 @@ Pointer: TypeAlias = Annotated[str, AfterValidator(_pointer)]
 Status: TypeAlias = Annotated[int, Field(ge=100, le=599), BeforeValidator(_number)]
 OneWorker: TypeAlias = Annotated[Literal[1], BeforeValidator(_one_worker)]
 ListenAddress: TypeAlias = Annotated[str, AfterValidator(_listen_address)]
-UnixMode: TypeAlias = Annotated[str, AfterValidator(_unix_mode)]
 ConsoleAddress: TypeAlias = Annotated[str, AfterValidator(_console_address)]
 UpstreamUrl: TypeAlias = Annotated[str, AfterValidator(_upstream_url)]
 AdminUrl: TypeAlias = Annotated[str, AfterValidator(_admin_url)]
@@ -287,6 +285,7 @@ CaptureName: TypeAlias = Annotated[str, AfterValidator(_capture_name)]
 Sources: TypeAlias = tuple[Annotated[Source, PlainValidator(_source)], ...]
 Begins: TypeAlias = Annotated[Literal["absent", "always", "probe"] | Source, PlainValidator(_begins)]
 Frame: TypeAlias = Annotated[str, AfterValidator(_terminal)]
+HostName: TypeAlias = Annotated[str, AfterValidator(_host_name)]
 Token: TypeAlias = Annotated[str, AfterValidator(_token), Field(repr=False)]
 PresetName: TypeAlias = Annotated[str, AfterValidator(_preset)]
 JournalPath: TypeAlias = Annotated[str, AfterValidator(_journal_path)]

@@ -246,7 +246,7 @@ class Exchange:
         """Answer with a proper status while nothing was sent; later, break the connection off."""
         if self._over.done():
             return
-        self.tally.error = str(error)
+        self.tally.error, self.tally.failure = str(error), answer_for(error).error
         self.close_upstream()
         if self._head is None:
             self._answer(error)

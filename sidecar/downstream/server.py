@@ -90,6 +90,11 @@ class Front(web.Server):
             **self._kwargs,
         )
 
+    @property
+    def under_way(self) -> int:
+        """How many exchanges are under way."""
+        return len(self._exchanges)
+
     async def drain(self, timeout_s: float) -> None:
         """Let exchanges under way finish for a while; then downstream is left to see its stream broken off."""
         for connection in self.connections:
@@ -116,6 +121,7 @@ class Front(web.Server):
             if not self._exchanges:
                 self._idle.set()
             _log_exchange(request, exchange)
+            self._edge.observer.exchange_ended(exchange.tally.status, exchange.tally.failure)
         retiring = cast("Connection", request.protocol).retiring
         return cast("web.StreamResponse", Relayed(keep_alive=keep_alive and not retiring))
 

@@ -1,8 +1,7 @@
-"""Why turns are cancelled: told once for each, in the log and in the counts of this process."""
+"""Why turns are cancelled: told once for each, in the log."""
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -10,12 +9,9 @@ import structlog
 from sidecar.turn.state import State
 
 if TYPE_CHECKING:
-    from sidecar.turn.state import Cause, Turn
+    from sidecar.turn.state import Turn
 
 _BEFORE: Final = frozenset({State.OPEN, State.ANSWERED, State.CONFIRMING, State.COMPLETED})
-
-counts: Final[Counter[tuple[str, Cause]]] = Counter()
-"""Cancelled turns by (route, cause), since the process began."""
 
 log = structlog.get_logger()
 
@@ -23,7 +19,6 @@ log = structlog.get_logger()
 def tell(before: Turn, after: Turn) -> None:
     """Tell of a turn that has just been cancelled; of any other, nothing."""
     if before.state in _BEFORE and after.state not in _BEFORE and after.cause is not None:
-        counts[after.route, after.cause] += 1
         log.info(
             "cancelled",
             turn=after.id,

@@ -18,6 +18,7 @@ import structlog
 from sidecar.engine.changes import STILL_THERE
 from sidecar.engine.ports import CallOutcome, Change, OwedStep, StepUpdate, Verdict
 from sidecar.engine.service import Service
+from sidecar.engine.unobserved import UNOBSERVED
 from sidecar.errors import JournalUnavailableError
 from sidecar.turn.events import StepDelivered, StepDied
 from sidecar.turn.retry import ARRIVAL_MAX_S, gone_counts, retry_delay_s
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from sidecar.engine.driver import Driver
-    from sidecar.engine.ports import AdminApi, Clock, Journal
+    from sidecar.engine.ports import AdminApi, Clock, Journal, TurnObserver
     from sidecar.engine.wakeup import Wakeup
     from sidecar.turn.retry import Backoff
     from sidecar.turn.state import Turn
@@ -62,6 +63,7 @@ class Dispatcher(Service):
         *,
         owed: Wakeup,
         jitter: Callable[[], float],
+        observer: TurnObserver = UNOBSERVED,
         **pace: Unpack[Pace],
     ) -> None:
         super().__init__()
@@ -71,6 +73,7 @@ class Dispatcher(Service):
         self._clock = clock
         self._jitter = jitter
         self._owed = owed
+        self._observer = observer
         self.use(**pace)
         self._unknown_since: dict[str, float] = {}
         self._attempts: set[asyncio.Task[None]] = set()
@@ -169,8 +172,11 @@ class Dispatcher(Service):
         event = StepDelivered(at=at, kind=owed.kind, captured=captured, gone=gone, kept=kept)
         update = _update(owed, StepState.DELIVERED, due_at=at, error=note, note=_seen(owed.kind, gone=gone))
         turn = await self._driver.apply(owed.turn.id, event, update)
+        dead = turn is not None and turn.steps.get(owed.kind) is StepState.DEAD
+        ended = StepState.DEAD if dead else StepState.DELIVERED
+        self._observer.step_ended(owed.turn, owed.kind, ended, at=at)
         self._forget_settled(turn, owed)
-        if turn is not None and turn.steps.get(owed.kind) is StepState.DEAD:
+        if dead:
             log.error("step_dead", **_log_keys(owed), error=STILL_THERE)
             return
         log.info("step_delivered", **_log_keys(owed), status=outcome.status if outcome else None, gone=gone, note=note)
@@ -189,10 +195,12 @@ class Dispatcher(Service):
         if delay_s is None:
             update = _update(owed, StepState.DEAD, due_at=at, error=outcome.error)
             self._forget_settled(await self._driver.apply(owed.turn.id, StepDied(at=at, kind=owed.kind), update), owed)
+            self._observer.step_ended(owed.turn, owed.kind, StepState.DEAD, at=at)
             log.error("step_dead", **_log_keys(owed), error=outcome.error)
         else:
             update = _update(owed, StepState.PENDING, due_at=at + delay_s, error=outcome.error)
             await self._journal.submit(Change(update=update, at=at))
+            self._observer.step_ended(owed.turn, owed.kind, StepState.PENDING, at=at)
             log.warning("step_failed", **_log_keys(owed), error=outcome.error, retry_in_s=round(delay_s, 3))
 
     def _forget_settled(self, turn: Turn | None, owed: OwedStep) -> None:

@@ -20,7 +20,8 @@ from sidecar.engine.changes import change_of, owed_of
 from sidecar.engine.fence import Fence
 from sidecar.engine.history import forgotten
 from sidecar.engine.keyed_lock import KeyedLock
-from sidecar.engine.ports import Change, Clock, Journal, LiveExchange, StepUpdate
+from sidecar.engine.ports import Change, Clock, Journal, LiveExchange, StepUpdate, TurnObserver
+from sidecar.engine.unobserved import UNOBSERVED
 from sidecar.errors import JournalUnavailableError
 from sidecar.turn.effects import AbortDownstream, CloseUpstream, DrainUpstream, Effect, Owe
 from sidecar.turn.events import CancelRequested, DownstreamGone
@@ -68,8 +69,11 @@ class _Offer:
 class Driver:
     """The only one who steps turns. `on_owed` is called whenever newly owed steps have become durable."""
 
-    def __init__(self, journal: Journal, clock: Clock, *, on_owed: Callable[[], None]) -> None:
+    def __init__(
+        self, journal: Journal, clock: Clock, *, on_owed: Callable[[], None], observer: TurnObserver = UNOBSERVED
+    ) -> None:
         self._journal = journal
+        self._observer = observer
         self._clock = clock
         self._on_owed = on_owed
         self._live: dict[str, LiveTurn] = {}
@@ -99,17 +103,20 @@ class Driver:
         except JournalUnavailableError:
             self._forget(live)
             raise
+        self._observer.turn_opened(live.turn)
 
     async def record_cancelled(self, turn: Turn) -> None:
         """Journal a new turn as cancelled, because its cancel came first. Raises JournalUnavailableError."""
         after, _ = step(turn, CancelRequested(at=turn.created_at, cause=Cause.REQUESTED))
         await self._journal.submit(Change(turn=after, at=turn.created_at))
+        self._observer.turn_opened(turn)
+        self._observer.turn_moved(turn, after)
 
     def feed(self, live: LiveTurn, event: Event, update: StepUpdate | None = None) -> asyncio.Future[None]:
         """Take in an event of a live turn at once; the future is done when what it changed is durable."""
         before = live.turn
         live.turn, effects = step(before, event)
-        causes.tell(before, live.turn)
+        self._tell(before, live.turn)
         owed, history = owed_of(effects), forgotten(before, live.turn, event, effects)
         durable = _done()
         if update is not None or owed or history or _durable(before) != _durable(live.turn):
@@ -155,6 +162,11 @@ class Driver:
         """The live turns, as they are now."""
         return tuple(self._live.values())
 
+    @property
+    def live_count(self) -> int:
+        """How many turns are live."""
+        return len(self._live)
+
     def give_up(self) -> None:
         """Cancel the turns that are still live because the sidecar stops."""
         for live in self.live:
@@ -176,11 +188,15 @@ class Driver:
                 await self._journal.submit(change_of(after, owed, update, history, at=event.at))
             finally:
                 del self._changing[turn_id]
-            causes.tell(before, after)
+            self._tell(before, after)
             self.fence.moved(after)
         if owed:
             self._on_owed()
         return after
+
+    def _tell(self, before: Turn, after: Turn) -> None:
+        causes.tell(before, after)
+        self._observer.turn_moved(before, after)
 
     def _act(self, live: LiveTurn, effects: Iterable[Effect]) -> None:
         for effect in effects:
@@ -189,6 +205,7 @@ class Driver:
                     live.exchange.abort_downstream()
                 case CloseUpstream():
                     live.exchange.close_upstream()
+                    self._observer.upstream_closed(live.turn, at=self._clock())
                 case DrainUpstream():
                     live.exchange.drain_upstream()
                 case _:

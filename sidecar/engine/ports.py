@@ -91,6 +91,14 @@ class StepRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OutboxSizes:
+    """How full the outbox is: steps by state, but for the delivered ones, and since when the oldest is owed."""
+
+    counts: Mapping[str, int]
+    oldest_owed_at: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Neighbours:
     """What the other turns of a conversation mean for rolling it back (law 3)."""
 
@@ -192,6 +200,22 @@ class LiveExchange(Protocol):
 
     def drain_upstream(self) -> None:
         """Read the upstream's answer on, unseen, within limits; then feed UpstreamLost."""
+
+
+class TurnObserver(Protocol):
+    """Is told what becomes of turns and steps, to count it. Must neither raise nor take long."""
+
+    def turn_opened(self, turn: Turn) -> None:
+        """Take note: a turn is durable."""
+
+    def turn_moved(self, before: Turn, after: Turn) -> None:
+        """Take note: an event was taken in."""
+
+    def upstream_closed(self, turn: Turn, *, at: float) -> None:
+        """Take note: a cancelled turn's upstream connection was just closed."""
+
+    def step_ended(self, turn: Turn, kind: StepKind, state: StepState, *, at: float) -> None:
+        """Take note: an attempt at a turn's step is over, and the step now in that state; pending: it failed."""
 
 
 class Clock(Protocol):

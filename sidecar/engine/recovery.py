@@ -12,11 +12,12 @@ import structlog
 
 from sidecar.engine import causes
 from sidecar.engine.changes import change_of
+from sidecar.engine.unobserved import UNOBSERVED
 from sidecar.turn.events import Restarted
 from sidecar.turn.machine import step
 
 if TYPE_CHECKING:
-    from sidecar.engine.ports import Clock, Journal
+    from sidecar.engine.ports import Clock, Journal, TurnObserver
     from sidecar.turn.state import Turn
 
 BATCH: Final = 1000
@@ -24,12 +25,12 @@ BATCH: Final = 1000
 log = structlog.get_logger()
 
 
-async def recover(journal: Journal, clock: Clock) -> int:
+async def recover(journal: Journal, clock: Clock, observer: TurnObserver = UNOBSERVED) -> int:
     """Settle what an earlier run left behind; give the number of turns looked at. Raises JournalUnavailableError."""
     await journal.release_leases()
     recovered, after = 0, ""
     while turns := await journal.unsettled(after=after, limit=BATCH):
-        await asyncio.gather(*(future for turn in turns for future in _restart(journal, turn, clock())))
+        await asyncio.gather(*(future for turn in turns for future in _restart(journal, turn, clock(), observer)))
         recovered += len(turns)
         after = turns[-1].id
     if recovered:
@@ -37,8 +38,9 @@ async def recover(journal: Journal, clock: Clock) -> int:
     return recovered
 
 
-def _restart(journal: Journal, turn: Turn, at: float) -> list[asyncio.Future[None]]:
+def _restart(journal: Journal, turn: Turn, at: float, observer: TurnObserver) -> list[asyncio.Future[None]]:
     after, effects = step(turn, Restarted(at=at))
     causes.tell(turn, after)
+    observer.turn_moved(turn, after)
     change = change_of(after, effects, at=at)
     return [journal.submit(change)] if after != turn or change.owed else []

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from typing import TYPE_CHECKING, Final, NamedTuple
+from time import perf_counter
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from sidecar.errors import JournalUnavailableError
 from sidecar.journal.batch import batches
@@ -39,6 +40,26 @@ _REJECTIONS: Final = (
 """What is wrong with a change itself; any other sqlite3.Error is about the file and concerns the whole group."""
 
 
+class CommitObserver(Protocol):
+    """Is told of transactions, to count them. Must neither raise nor take long."""
+
+    def committed(self, changes: int, seconds: float) -> None:
+        """Take note: so many changes became durable, in one transaction of that time."""
+
+    def refused(self, changes: int) -> None:
+        """Take note: so many changes could not be made durable."""
+
+
+class Unobserved:
+    """A CommitObserver that takes no note."""
+
+    def committed(self, changes: int, seconds: float) -> None:
+        """Do nothing."""
+
+    def refused(self, changes: int) -> None:
+        """Do nothing."""
+
+
 class _Pending(NamedTuple):
     change: Change
     durable: asyncio.Future[None]
@@ -47,8 +68,9 @@ class _Pending(NamedTuple):
 class GroupCommit:
     """Takes changes at any time, commits them in their order. `start` it once, `close` it once or more."""
 
-    def __init__(self, writer: Writer, path: str) -> None:
+    def __init__(self, writer: Writer, path: str, observer: CommitObserver | None = None) -> None:
         self._writer = writer
+        self._observer: CommitObserver = observer or Unobserved()
         self._path = path
         self._pending: list[_Pending] = []
         self._wake = asyncio.Event()
@@ -65,6 +87,7 @@ class GroupCommit:
         if self._closed or len(self._pending) >= PENDING_MAX:
             reason = "is closed" if self._closed else f"is behind by {PENDING_MAX} changes"
             durable.set_exception(JournalUnavailableError(f"the journal {self._path} {reason}"))
+            self._observer.refused(1)
         else:
             self._pending.append(_Pending(change, durable))
             self._wake.set()
@@ -94,6 +117,7 @@ class GroupCommit:
             self._fail([*group, *self._pending], "was closed before the change was durable")
 
     async def _commit(self, group: Sequence[_Pending]) -> None:
+        began = perf_counter()
         try:
             await self._write([pending.change for pending in group])
         except _REJECTIONS as error:
@@ -101,6 +125,7 @@ class GroupCommit:
         except sqlite3.Error as error:
             self._fail(group, f"could not take the change: {error}", error)
         else:
+            self._observer.committed(len(group), perf_counter() - began)
             for _, durable in group:
                 if not durable.done():
                     durable.set_result(None)
@@ -121,6 +146,7 @@ class GroupCommit:
         await self._commit(group[middle:])
 
     def _fail(self, group: Sequence[_Pending], what: str, cause: Exception | None = None) -> None:
+        self._observer.refused(len(group))
         for _, durable in group:
             if not durable.done():
                 error = JournalUnavailableError(f"the journal {self._path} {what}")

@@ -243,6 +243,22 @@ FROM outbox WHERE turn_id = :turn_id ORDER BY rank;
 -- For the operator: what was recorded of one turn.
 SELECT id, at, what, step, attempt, detail FROM history WHERE turn_id = :turn_id ORDER BY id;
 
+-- outbox_sizes --
+-- For the figures: how many steps are in each state that is not delivered, of which there are many.
+SELECT state, count(*) AS number FROM outbox WHERE state IN ('pending', 'leased', 'dead') GROUP BY state;
+
+-- oldest_owed --
+-- For the figures: since when the oldest step is owed. Ids grow with time, and an index on states has them in order.
+SELECT min(created_at) AS created_at FROM (
+  SELECT created_at FROM (SELECT created_at FROM outbox WHERE state = 'pending' ORDER BY id LIMIT 1)
+  UNION ALL
+  SELECT created_at FROM (SELECT created_at FROM outbox WHERE state = 'leased' ORDER BY id LIMIT 1)
+);
+
+-- check_writing --
+-- Show that the journal can be written.
+INSERT INTO meta (key, value) VALUES ('checked_at', :at) ON CONFLICT (key) DO UPDATE SET value = excluded.value;
+
 -- found_meta --
 -- What is settled when the journal is made, and kept.
 INSERT INTO meta (key, value) VALUES (:key, :value) ON CONFLICT (key) DO NOTHING;

@@ -10,7 +10,7 @@ import json
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Final
 
-from sidecar.engine.ports import Neighbours
+from sidecar.engine.ports import Neighbours, OutboxSizes
 from sidecar.journal.connection import Reader, Writer, connected, faults_told
 from sidecar.journal.group_commit import GroupCommit
 from sidecar.journal.lock import OwnerLock
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from sidecar.engine.history import HistoryEntry
     from sidecar.engine.ports import Change, Clock, OwedStep, StepRow, Tombstone
+    from sidecar.journal.group_commit import CommitObserver
     from sidecar.turn.state import Plan, State, Turn
 
 IDS_AT_ONCE: Final = 500
@@ -47,6 +48,7 @@ class SqliteJournal:
         principal_key: bytes,
         plan_of: Callable[[str], Plan],
         resources: AsyncExitStack,
+        observer: CommitObserver | None = None,
     ) -> None:
         self.principal_key = principal_key
         """The secret that makes principals of identity headers: 32 random bytes, kept for the journal's life."""
@@ -54,12 +56,20 @@ class SqliteJournal:
         self._plan_of = plan_of
         self._reader = Reader(reading, path)
         self._writer = Writer(writing)
-        self._group_commit = GroupCommit(self._writer, path)
+        self._group_commit = GroupCommit(self._writer, path, observer)
         self._group_commit.start()
         self._resources = resources
 
     @classmethod
-    async def open(cls, path: str, *, plan_of: Callable[[str], Plan], clock: Clock, own: bool = True) -> SqliteJournal:
+    async def open(
+        cls,
+        path: str,
+        *,
+        plan_of: Callable[[str], Plan],
+        clock: Clock,
+        own: bool = True,
+        observer: CommitObserver | None = None,
+    ) -> SqliteJournal:
         """Open the file, or raise JournalRefusedError and leave it as it is.
 
         `own=True` is the sidecar: it alone may, it makes the file and brings it up to date. `own=False` is the
@@ -83,6 +93,7 @@ class SqliteJournal:
                 principal_key=key,
                 plan_of=plan_of,
                 resources=resources.pop_all(),
+                observer=observer,
             )
 
     async def close(self) -> None:
@@ -91,12 +102,6 @@ class SqliteJournal:
             await self._group_commit.close()
         finally:
             await self._resources.aclose()
-
-    async def probe(self) -> None:
-        """Begin a transaction and end it: whoever waits for the journal would come through, too."""
-        with faults_told(self._path):
-            async with self._writer.transaction():
-                pass
 
     def submit(self, change: Change) -> asyncio.Future[None]:
         """Queue a change; the future is done once it is durable, or fails with JournalUnavailableError."""
@@ -206,6 +211,16 @@ class SqliteJournal:
     async def dead_steps(self) -> list[StepRow]:
         """Give all dead steps, newest first."""
         return await self.outbox("dead", limit=-1)  # to SQLite: without limit
+
+    async def outbox_sizes(self) -> OutboxSizes:
+        """Say how full the outbox is."""
+        counts = {row["state"]: row["number"] for row in await self._reader.rows("outbox_sizes", {})}
+        (oldest,) = await self._reader.rows("oldest_owed", {})
+        return OutboxSizes(counts=counts, oldest_owed_at=oldest["created_at"])
+
+    async def check(self, *, at: float) -> None:
+        """Write something, durably."""
+        await self._change("check_writing", {"at": at})
 
     async def steps_of(self, turn_id: str) -> list[StepRow]:
         """Give a turn's steps, in the order of their calls."""

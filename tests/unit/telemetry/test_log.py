@@ -14,7 +14,7 @@ import pytest
 import structlog
 
 from sidecar.config import Log
-from sidecar.telemetry import Lines, set_up_logging
+from sidecar.telemetry.log import Lines, set_up_logging
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
