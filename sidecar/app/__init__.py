@@ -1,6 +1,10 @@
-"""The composition root: the only room that joins the others. `assemble` joins them to one running sidecar."""
+"""The composition root: the only room that joins the others.
 
-from sidecar.app.assemble import Sidecar, run
+`assemble` joins them to one running sidecar, `process` is around it, `beside` is for the operator's commands.
+"""
+
+from sidecar.app.assemble import Sidecar
 from sidecar.app.beside import operator_journal
+from sidecar.app.process import run
 
 __all__ = ["Sidecar", "operator_journal", "run"]

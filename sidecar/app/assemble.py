@@ -17,7 +17,7 @@ from weakref import WeakSet
 import structlog
 
 from sidecar.app.console import console_of, watch_sizes
-from sidecar.config import InForce, TcpAddress, parse_address
+from sidecar.config import InForce, parse_address
 from sidecar.downstream.delivery import DeliveryWatch
 from sidecar.downstream.edge import Edge
 from sidecar.downstream.principal import PrincipalHash
@@ -34,31 +34,28 @@ from sidecar.engine.recovery import recover
 from sidecar.engine.sweeper import Sweeper
 from sidecar.engine.tombstones import Tombstones
 from sidecar.engine.wakeup import Wakeup
-from sidecar.errors import OperatorError
-from sidecar.host import HangUps, Host, Reload, Signals
+from sidecar.host import Host, Reload
+from sidecar.host.listeners import Doors, inherited, listen
+from sidecar.host.watchdog import Watchdog
 from sidecar.journal.store import SqliteJournal
-from sidecar.telemetry import set_up_logging
 from sidecar.telemetry.metrics import Metrics
 from sidecar.upstream.admin import AdminClient
 from sidecar.upstream.admin_now import AdminNow
 from sidecar.upstream.pool import UpstreamPool
 
-try:
-    from uvloop import new_event_loop
-except ImportError:  # it comes with CPython only
-    from asyncio import new_event_loop  # type: ignore[assignment]
-
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Coroutine
+    from collections.abc import AsyncIterator, Coroutine
 
     from sidecar.config import Settings
     from sidecar.engine.ports import Clock, TurnObserver
+    from sidecar.host.listeners import Listener
 
 LEASE_MARGIN_S: Final = 30.0
 LAST_TURNS_S: Final = 2.0
 LAST_STEPS_S: Final = 5.0
 LAST_CONNECTIONS_S: Final = 1.0
-BACKLOG: Final = 4096
+LAST_S: Final = 2 * LAST_TURNS_S + LAST_STEPS_S + LAST_CONNECTIONS_S + 5.0
+"""How long a stop may take at most, beyond the time of grace."""
 
 log = structlog.get_logger()
 
@@ -77,8 +74,7 @@ class Sidecar:
     pruner: Pruner
     edge: Edge
     front: Front
-    server: asyncio.Server
-    url: str
+    doors: Doors
     pools: WeakSet[UpstreamPool]
     """The upstream's pools: the one in use, and earlier ones that exchanges under way still hold."""
     metrics: Metrics
@@ -92,16 +88,27 @@ class Sidecar:
         """Run a sidecar from entry to exit. Raises OperatorError where it cannot start."""
         async with AsyncExitStack() as stack:
             sidecar = await _assemble(settings, host or Host(), stack)
-            log.info("listening", address=sidecar.url, upstream=settings.upstream.url)
+            log.info("listening", address=" ".join(sidecar.doors.urls), upstream=settings.upstream.url)
+            sidecar.host.supervisor.ready(sidecar.status)
             try:
                 yield sidecar
             finally:
                 await sidecar.stop()
 
     @property
+    def url(self) -> str:
+        """Where clients reach it."""
+        return self.doors.urls[0]
+
+    @property
+    def status(self) -> str:
+        """How it is doing, in a line."""
+        return f"listening on {' '.join(self.doors.urls)}"
+
+    @property
     def reloader(self) -> Reload:
         """What reads the configuration again."""
-        return Reload(self.in_force, self.host, self.use)
+        return Reload(self.in_force, self.host, self.use, ready=lambda: self.host.supervisor.ready(self.status))
 
     async def use(self, settings: Settings) -> None:
         """Put other settings in force for whatever begins from now on; what is under way goes on under its own.
@@ -131,7 +138,8 @@ class Sidecar:
         grace_s = self.in_force.settings.listen.shutdown_grace_s
         log.info("stopping", grace_s=grace_s)
         self.stopping = True
-        self.server.close()
+        self.host.supervisor.stopping("letting answers under way end", within_s=grace_s + LAST_S)
+        self.doors.close()
         await self._unless_hurried(self.front.drain(grace_s))
         if self.host.hurry.is_set():
             log.warning("stopping_at_once")
@@ -187,13 +195,18 @@ async def _assemble(settings: Settings, host: Host, stack: AsyncExitStack) -> Si
     pools.add(edge.pool)
     front = Front(edge)
     stack.push_async_callback(front.shutdown, LAST_CONNECTIONS_S)
-    server, url = await _listen(settings, front)
-    stack.callback(server.close)
+    doors = Doors(_listeners(settings, host))
+    stack.callback(doors.close)
     sidecar = Sidecar(
-        in_force, host, journal, admin, driver, dispatcher, sweeper, pruner, edge, front, server, url, pools, metrics
+        in_force, host, journal, admin, driver, dispatcher, sweeper, pruner, edge, front, doors, pools, metrics
     )
     watch_sizes(sidecar)
     sidecar.console_url = await stack.enter_async_context(console_of(sidecar, clock))
+    await doors.open(front)
+    if host.supervisor.watchdog_s is not None:
+        watchdog = Watchdog(host.supervisor, journal, within_s=host.supervisor.watchdog_s)
+        watchdog.start()
+        stack.push_async_callback(watchdog.stop)
     return sidecar
 
 
@@ -260,37 +273,9 @@ async def _close_all(pools: WeakSet[UpstreamPool]) -> None:
         await pool.close()
 
 
-async def _listen(settings: Settings, front: Front) -> tuple[asyncio.Server, str]:
-    """Listen; give the server and the URL at which it is reached. Raises OperatorError."""
-    loop = asyncio.get_running_loop()
-    address = parse_address(settings.listen.address)
-    try:
-        if isinstance(address, TcpAddress):
-            server = await loop.create_server(front, address.host, address.port, backlog=BACKLOG)
-            port = server.sockets[0].getsockname()[1]
-            return server, f"http://{TcpAddress(address.host, port)}"
-        server = await loop.create_unix_server(front, address.path, backlog=BACKLOG)
-    except OSError as error:
-        raise OperatorError(
-            f"listen.address: cannot listen on {address} ({error.strerror or error}); choose another address"
-        ) from error
-    return server, str(address)
-
-
-def run(read: Callable[[], Settings]) -> None:
-    """Run until SIGTERM or SIGINT; SIGHUP has the settings read again. Raises OperatorError where it cannot start."""
-    settings = read()
-    set_up_logging(settings.log)
-    with asyncio.Runner(loop_factory=new_event_loop) as runner:
-        runner.run(_run(settings, read))
-
-
-async def _run(settings: Settings, read: Callable[[], Settings]) -> None:
-    signals = Signals()
-    signals.attach(asyncio.get_running_loop())
-    host = Host(read=read, set_up_logging=set_up_logging, hurry=signals.hurry)
-    async with Sidecar.start(settings, host) as sidecar:
-        hang_ups = HangUps(signals.hang_up, sidecar.reloader)
-        hang_ups.start()
-        await signals.stop.wait()
-        await hang_ups.stop()
+def _listeners(settings: Settings, host: Host) -> list[Listener]:
+    """Listen where the process was told to by whoever started it, else by the settings. Raises OperatorError."""
+    if sockets := host.inherited.for_clients():
+        return inherited(sockets)
+    listening = settings.listen
+    return listen(parse_address(listening.address), setting="listen.address", mode=listening.unix_permissions)

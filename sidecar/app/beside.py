@@ -1,4 +1,4 @@
-"""What is joined for the operator's commands, beside a running sidecar or without one."""
+"""What works on the journal from beside a running sidecar, or without one."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @asynccontextmanager
 async def operator_journal(settings: Settings) -> AsyncIterator[OperatorDesk]:
-    """Open the journal for the operator, beside a running sidecar or without one. Raises OperatorError."""
+    """Open the journal for the operator. Raises OperatorError."""
     clock = time.time
     journal = await SqliteJournal.open(settings.journal.path, plan_of=InForce(settings).plan_of, clock=clock, own=False)
     try:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 AT_START: Final = frozenset(
     {
         ("listen", "address"),
+        ("listen", "unix_mode"),
         ("listen", "workers"),
         ("journal", "path"),
         ("console", "address"),

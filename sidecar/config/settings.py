@@ -45,6 +45,7 @@ from sidecar.config.values import (
     Sources,
     Status,
     Token,
+    UnixMode,
     UpstreamUrl,
 )
 from sidecar.turn.retry import Backoff
@@ -55,6 +56,7 @@ class Listen(Section):
     """`[listen]`: the address towards the clients."""
 
     address: ListenAddress = "127.0.0.1:8080"
+    unix_mode: UnixMode = "660"
     head_timeout_s: Seconds = 10
     write_timeout_s: Seconds = 30
     keepalive_timeout_s: Seconds = 75
@@ -62,6 +64,11 @@ class Listen(Section):
     half_close: HalfClose = "cancel"
     workers: OneWorker = 1
     trusted_proxies: tuple[Network, ...] = ()
+
+    @property
+    def unix_permissions(self) -> int:
+        """The permissions of a Unix socket's file, as chmod(2) takes them."""
+        return int(self.unix_mode, 8)
 
 
 class Drain(Section):

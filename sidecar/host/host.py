@@ -6,6 +6,9 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from sidecar.host.inherited import Inherited
+from sidecar.host.supervisor import Supervisor
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -25,3 +28,5 @@ class Host:
     set_up_logging: Callable[[Log], None] = _no_logs
     hurry: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when a stop that is under way has to end at once."""
+    supervisor: Supervisor = field(default_factory=Supervisor)
+    inherited: Inherited = field(default_factory=Inherited)

@@ -29,23 +29,37 @@ log = structlog.get_logger()
 
 
 class Reload:
-    """The engine's Reloader. `apply` puts settings in force; it raises OperatorError before anything has changed."""
+    """The engine's Reloader. `apply` puts settings in force; it raises OperatorError before anything has changed.
 
-    def __init__(self, in_force: InForce, host: Host, apply: Callable[[Settings], Awaitable[None]]) -> None:
+    `ready` is called when a reload is over, whatever it came to.
+    """
+
+    def __init__(
+        self,
+        in_force: InForce,
+        host: Host,
+        apply: Callable[[Settings], Awaitable[None]],
+        *,
+        ready: Callable[[], None],
+    ) -> None:
         self._in_force = in_force
         self._host = host
         self._apply = apply
+        self._ready = ready
         self._lock = asyncio.Lock()
 
     async def reload(self) -> Reloaded:
         """Read the configuration again and use it, unless it has a problem; one reload at a time."""
         async with self._lock:
+            self._host.supervisor.reloading()
             try:
                 return await self._take(await self._read())
             except OperatorError as error:
                 problems = tuple(str(error).splitlines())
                 log.error("reload_refused", problems=list(problems))  # noqa: TRY400  (no bug: no traceback)
                 return Reloaded(problems=problems)
+            finally:
+                self._ready()
 
     async def _read(self) -> Settings:
         if self._host.read is None:

@@ -103,6 +103,12 @@ class SqliteJournal:
         finally:
             await self._resources.aclose()
 
+    async def probe(self) -> None:
+        """Begin a transaction and end it: whoever waits for the journal would come through, too."""
+        with faults_told(self._path):
+            async with self._writer.transaction():
+                pass
+
     def submit(self, change: Change) -> asyncio.Future[None]:
         """Queue a change; the future is done once it is durable, or fails with JournalUnavailableError."""
         return self._group_commit.submit(change)

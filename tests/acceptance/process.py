@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import signal
 import socket
 import sqlite3
@@ -12,6 +13,7 @@ from collections.abc import Mapping
 from contextlib import closing
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
+from tests.acceptance.handing_over import handing_over
 from tests.fakes.waiting import eventually
 
 if TYPE_CHECKING:
@@ -77,6 +79,10 @@ class SidecarProcess:
         self.config = folder / "sidecar.toml"
         self._log = folder / "sidecar.log"
         self._process: asyncio.subprocess.Process | None = None
+        self.environment: dict[str, str] = {}
+        """What is set beside this process's own environment."""
+        self.sockets: dict[str, socket.socket] = {}
+        """The listening sockets that it is started with, by their names."""
         if tables is None:
             text = CONFIG.format(
                 port=self.port,
@@ -92,12 +98,22 @@ class SidecarProcess:
     async def start(self) -> None:
         """Start, and wait until it listens."""
         before = len(self.log("listening"))
-        with self._log.open("ab") as log:
-            self._process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "sidecar", "run", "-c", str(self.config), stderr=log, stdout=log
-            )
+        await self.launch()
         await eventually(lambda: self._ended() or len(self.log("listening")) > before, START_S)
         assert not self._ended(), self._log.read_text()[-2000:]
+
+    async def launch(self) -> None:
+        """Start."""
+        command = [*handing_over(self.sockets), "-m", "sidecar", "run", "-c", str(self.config)]
+        with self._log.open("ab") as log:
+            self._process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                *command,
+                stderr=log,
+                stdout=log,
+                env=os.environ | self.environment,
+                pass_fds=[one.fileno() for one in self.sockets.values()],
+            )
 
     async def kill(self) -> None:
         """Kill it, as `kill -9` does."""

@@ -7,7 +7,7 @@ API ever got, the ones made while the process ends included.
 from __future__ import annotations
 
 import sqlite3
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager, closing, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -148,6 +148,19 @@ class Stage:
         assert {step["state"] for step in self.steps()} <= {"delivered"}
         assert [other["id"] for other in self.turns()] == [turn["id"]]
         return turn
+
+    @asynccontextmanager
+    async def journal_locked(self) -> AsyncIterator[None]:
+        """Lock the journal's file against writing by anyone else."""
+        with closing(sqlite3.connect(self.process.journal, isolation_level=None, timeout=0)) as other:
+
+            def lock() -> bool:
+                with suppress(sqlite3.OperationalError):  # the sidecar is writing
+                    other.execute("BEGIN IMMEDIATE")
+                return other.in_transaction
+
+            await eventually(lock)
+            yield
 
     async def end(self) -> None:
         """End the process in order, and make sure that it had nothing to complain of."""
