@@ -41,6 +41,38 @@ class UpstreamProtocolError(PeerError):
     """The upstream's answer broke HTTP, or broke off (502 while nothing of it was relayed)."""
 
 
+class MalformedError(PeerError):
+    """A message broke HTTP's grammar, or two readers could understand it differently (400, or 502)."""
+
+
+class TargetTooLongError(MalformedError):
+    """A request line is longer than its limit (414)."""
+
+
+class HeadTooLargeError(MalformedError):
+    """A head, or a field of it, is larger than its limit, or has too many fields (431; 502)."""
+
+
+class UnsupportedError(MalformedError):
+    """Well-formed, but nothing that is done here (501)."""
+
+
+class HeadTimeoutError(PeerError):
+    """A request's head did not come in time (408)."""
+
+
+class BodyTimeoutError(PeerError):
+    """Downstream was silent past its limit while its request's body was awaited (408)."""
+
+
+class OverloadedError(PeerError):
+    """Something that is bounded is full; the same request may well succeed later (503)."""
+
+
+class TooManyError(PeerError):
+    """Whoever asks has too much under way already, or asks too often (429)."""
+
+
 class DownstreamGoneError(PeerError):
     """Downstream left while its request was being read."""
 

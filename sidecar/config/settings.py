@@ -50,6 +50,7 @@ from sidecar.config.values import (
 )
 from sidecar.turn.retry import Backoff
 from sidecar.turn.state import Cause, Plan, StepKind
+from sidecar.wire.request_head import HeadLimits
 
 
 class Listen(Section):
@@ -58,9 +59,17 @@ class Listen(Section):
     address: ListenAddress = "127.0.0.1:8080"
     unix_mode: UnixMode = "660"
     head_timeout_s: Seconds = 10
+    body_timeout_s: Seconds = 60
     write_timeout_s: Seconds = 30
     keepalive_timeout_s: Seconds = 75
     shutdown_grace_s: SecondsOrNone = 30
+    tunnel_idle_timeout_s: Seconds = 3600
+    line_bytes_max: Count = 8190
+    field_bytes_max: Count = 8190
+    fields_max: Count = 128
+    head_bytes_max: Count = 65_536
+    connections_max: Count = 16_384
+    connections_per_address_max: CountOrNone = 0
     half_close: HalfClose = "cancel"
     workers: OneWorker = 1
     trusted_proxies: tuple[Network, ...] = ()
@@ -69,6 +78,16 @@ class Listen(Section):
     def unix_permissions(self) -> int:
         """The permissions of a Unix socket's file, as chmod(2) takes them."""
         return int(self.unix_mode, 8)
+
+    @property
+    def head_limits(self) -> HeadLimits:
+        """The limits of a request's head."""
+        return HeadLimits(
+            line_bytes_max=self.line_bytes_max,
+            field_bytes_max=self.field_bytes_max,
+            fields_max=self.fields_max,
+            head_bytes_max=self.head_bytes_max,
+        )
 
 
 class Drain(Section):

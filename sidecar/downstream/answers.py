@@ -8,23 +8,31 @@ from http import HTTPStatus
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
-from sidecar.downstream.headers import head_bytes
 from sidecar.errors import (
+    BodyTimeoutError,
+    BugError,
     ConversationGoneError,
     ForestalledError,
+    HeadTimeoutError,
+    HeadTooLargeError,
     InProgressError,
     JournalUnavailableError,
+    OverloadedError,
     RollbackPendingError,
     SidecarError,
+    TargetTooLongError,
+    TooManyError,
+    UnsupportedError,
     UpstreamProtocolError,
     UpstreamTimeoutError,
     UpstreamUnreachableError,
 )
+from sidecar.wire.fields import head_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
-    from sidecar.downstream.headers import Field
+    from sidecar.wire.fields import Field
 
 RETRY_AFTER_S: Final = 1
 
@@ -41,10 +49,38 @@ class Answer:
     message: str
     retry_after_s: int | None = None
 
+    @property
+    def body(self) -> bytes:
+        """What stands in it."""
+        return json.dumps({"error": self.error, "message": self.message}).encode() + b"\n"
+
+    @property
+    def fields(self) -> list[Field]:
+        """The fields that it has beside those of every answer."""
+        return [] if self.retry_after_s is None else [(b"Retry-After", b"%d" % self.retry_after_s)]
+
 
 _CONFLICT: Final = HTTPStatus.CONFLICT
 _ANSWERS: Final[Mapping[type[SidecarError], Answer]] = MappingProxyType(
     {
+        HeadTimeoutError: Answer(
+            HTTPStatus.REQUEST_TIMEOUT, "head_timeout", "The request's head did not come in time."
+        ),
+        BodyTimeoutError: Answer(
+            HTTPStatus.REQUEST_TIMEOUT, "body_timeout", "The request's body did not come in time."
+        ),
+        TargetTooLongError: Answer(HTTPStatus.REQUEST_URI_TOO_LONG, "target_too_long", "The request line is too long."),
+        HeadTooLargeError: Answer(
+            HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "head_too_large", "The request's head is too large."
+        ),
+        UnsupportedError: Answer(HTTPStatus.NOT_IMPLEMENTED, "unsupported", "This is not done here."),
+        OverloadedError: Answer(
+            HTTPStatus.SERVICE_UNAVAILABLE, "overloaded", "There is too much under way.", RETRY_AFTER_S
+        ),
+        TooManyError: Answer(
+            HTTPStatus.TOO_MANY_REQUESTS, "too_many", "You have too much under way already.", RETRY_AFTER_S
+        ),
+        BugError: Answer(HTTPStatus.INTERNAL_SERVER_ERROR, "internal_error", "The sidecar failed."),
         ForestalledError: Answer(_CONFLICT, "cancelled", "This request was cancelled before it came."),
         InProgressError: Answer(_CONFLICT, "in_progress", "A request with this id is under way.", RETRY_AFTER_S),
         RollbackPendingError: Answer(
@@ -73,16 +109,15 @@ def answer_for(error: SidecarError) -> Answer:
     return _ANSWERS.get(type(error), _BAD_REQUEST)
 
 
-def answer_bytes(answer: Answer, *, added: list[Field], close: bool, head_only: bool) -> bytes:
-    """Write an answer; `added` are further fields, `head_only` is for HEAD."""
-    body = json.dumps({"error": answer.error, "message": answer.message}).encode() + b"\n"
+def json_answer(
+    status: HTTPStatus, body: bytes, *, added: Iterable[Field] = (), close: bool, head_only: bool = False
+) -> bytes:
+    """Write an answer with a JSON body; `added` are further fields, `head_only` is for HEAD."""
     fields = [
         (b"Content-Type", b"application/json"),
         (b"Content-Length", b"%d" % len(body)),
-        *([] if answer.retry_after_s is None else [(b"Retry-After", b"%d" % answer.retry_after_s)]),
         *added,
         *([(b"Connection", b"close")] if close else []),
     ]
-    status = answer.status
     head = head_bytes(b"HTTP/1.1 %d %b" % (status, status.phrase.encode()), fields)
     return head if head_only else head + body

@@ -13,20 +13,27 @@ import json
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
-from aiohttp import ClientError, web
+import structlog
 
 from sidecar.capture.sources import VALUE_CHARS_MAX, usable
-from sidecar.downstream.connection import end_broken_body
+from sidecar.downstream.exchange import Exchange
 from sidecar.downstream.newcomer import ask_for_body
+from sidecar.downstream.tally import DOWNSTREAM_LEFT
 from sidecar.engine.cancellation import CancelOutcome
-from sidecar.errors import DownstreamGoneError, JournalUnavailableError
+from sidecar.errors import JournalUnavailableError, MalformedError
 
 if TYPE_CHECKING:
-    from sidecar.config import Chat
+    from sidecar.downstream.connection import Connection
     from sidecar.downstream.edge import Edge
+    from sidecar.downstream.request import Request
+    from sidecar.downstream.routes import CancelMatch
+    from sidecar.downstream.server import Front
 
 BODY_BYTES_MAX: Final = 65_536
+_TOO_LARGE: Final = f"the body is over {BODY_BYTES_MAX} bytes"
 FIELDS: Final = ("requestId", "conversationId")
+
+log = structlog.get_logger()
 
 
 class BadCancelError(Exception):
@@ -38,24 +45,60 @@ class BadCancelError(Exception):
         self.status = status
 
 
-async def answer_cancel(edge: Edge, request: web.BaseRequest, chat: Chat) -> web.Response:
-    """Cancel what the request means, and say what came of it. Raises DownstreamGoneError."""
-    try:
-        ids = parse_cancel(await _read(request))
-    except BadCancelError as error:
-        return _json(error.status, error="invalid", field=error.field, message=str(error))
-    try:
-        outcome = await edge.desk.cancel(
-            edge.principals.of(request.raw_headers, chat.identity),
-            request_id=ids["requestId"],
-            conversation_id=ids["conversationId"],
-            grace_s=chat.cancel_grace_s,
-        )
-    except JournalUnavailableError:
-        return _json(HTTPStatus.SERVICE_UNAVAILABLE, error="journal_unavailable", message="Try again.")
-    if outcome is CancelOutcome.REMEMBERED:
-        return _json(HTTPStatus.ACCEPTED, status="cancelled")
-    return _json(HTTPStatus.OK, status=outcome.value)
+class CancelExchange(Exchange):
+    """A request to cancel, answered here; the upstream hears of it through the admin API only."""
+
+    def __init__(self, edge: Edge, front: Front, connection: Connection, request: Request, match: CancelMatch) -> None:
+        super().__init__(edge, front, connection, request)
+        self._chat = match.chat
+
+    def report(self) -> None:
+        """Write a line of its own: it is no exchange with the upstream."""
+        if self.tally.status != DOWNSTREAM_LEFT:
+            log.info("cancel", route=self._chat.cancel_path, status=self.tally.status)
+
+    def _start(self) -> None:
+        self._run(self._cancel())
+
+    async def _cancel(self) -> None:
+        """Cancel what the request means, and say what came of it."""
+        try:
+            ids = parse_cancel(await self._read())
+        except BadCancelError as error:
+            self._tell(error.status, error="invalid", field=error.field, message=str(error))
+            return
+        try:
+            outcome = await self._edge.desk.cancel(
+                self._edge.principals.of(self._request.fields, self._chat.identity),
+                request_id=ids["requestId"],
+                conversation_id=ids["conversationId"],
+                grace_s=self._chat.cancel_grace_s,
+            )
+        except JournalUnavailableError:
+            self._tell(HTTPStatus.SERVICE_UNAVAILABLE, error="journal_unavailable", message="Try again.")
+            return
+        if outcome is CancelOutcome.REMEMBERED:
+            self._tell(HTTPStatus.ACCEPTED, status="cancelled")
+        else:
+            self._tell(HTTPStatus.OK, status=outcome.value)
+
+    async def _read(self) -> bytes:
+        request = self._request
+        if int(request.fields.get(b"content-length") or 0) > BODY_BYTES_MAX:
+            raise BadCancelError(None, _TOO_LARGE, HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+        ask_for_body(request, self._connection)
+        try:
+            body, whole = await request.body.gather(BODY_BYTES_MAX)
+        except MalformedError:
+            raise BadCancelError(None, "the body could not be read") from None
+        if not whole:
+            raise BadCancelError(None, _TOO_LARGE, HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+        return body
+
+    def _tell(self, http_status: HTTPStatus, **members: str | None) -> None:
+        if not self._over.done():
+            present = {name: value for name, value in members.items() if value is not None}
+            self._reply(http_status, json.dumps(present).encode())
 
 
 def parse_cancel(body: bytes) -> dict[str, str | None]:
@@ -80,27 +123,3 @@ def _parse_id(field: str, value: object) -> str | None:
     if not usable(value):
         raise BadCancelError(field, f"{field} is empty, unprintable, or longer than {VALUE_CHARS_MAX} characters")
     return value
-
-
-async def _read(request: web.BaseRequest) -> bytes:
-    too_large = BadCancelError(None, f"the body is over {BODY_BYTES_MAX} bytes", HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
-    if (request.content_length or 0) > BODY_BYTES_MAX:
-        raise too_large
-    ask_for_body(request)
-    body = bytearray()
-    try:
-        async for piece in request.content.iter_any():
-            body += piece
-            if len(body) > BODY_BYTES_MAX:
-                raise too_large
-    except (ClientError, OSError) as error:
-        raise DownstreamGoneError("downstream left while it asked to cancel") from error
-    except web.RequestPayloadError:
-        end_broken_body(request.content)
-        raise BadCancelError(None, "the body could not be read") from None
-    return bytes(body)
-
-
-def _json(http_status: HTTPStatus, **fields: str | None) -> web.Response:
-    present = {name: value for name, value in fields.items() if value is not None}
-    return web.json_response(present, status=http_status)

@@ -12,26 +12,26 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from sidecar.downstream.announce import Announcement, announcement_for
-from sidecar.downstream.body import Coding, Held, Piece, encode_frame
+from sidecar.downstream.body import Held, Piece
 from sidecar.downstream.newcomer import REQUEST_ID
 from sidecar.downstream.scan import AnswerScan
 from sidecar.downstream.turn_exchange import TurnExchange
 from sidecar.turn.events import AnswerBegan, AnswerEnded, EndedUnseen, IdsLearned, Refused
 from sidecar.turn.state import State
-from sidecar.upstream.framing import NoBody
+from sidecar.wire.framing import NoBody
 
 if TYPE_CHECKING:
     import asyncio
 
-    from aiohttp import web
-
     from sidecar.downstream.connection import Connection
     from sidecar.downstream.edge import Edge
-    from sidecar.downstream.headers import Field, Peer
+    from sidecar.downstream.request import Request
     from sidecar.downstream.routes import ChatMatch
+    from sidecar.downstream.server import Front
     from sidecar.errors import PeerError
-    from sidecar.upstream.framing import Framing
-    from sidecar.upstream.head import Head
+    from sidecar.wire.answer_head import Head
+    from sidecar.wire.fields import Field
+    from sidecar.wire.framing import Framing
 
 CONVERSATION_ID: Final = b"X-Conversation-Id"
 ERROR_STATUS: Final = 400
@@ -40,10 +40,8 @@ ERROR_STATUS: Final = 400
 class ChatExchange(TurnExchange):
     """A turn whose answer is relayed as it comes."""
 
-    def __init__(
-        self, edge: Edge, connection: Connection, request: web.BaseRequest, peer: Peer, match: ChatMatch
-    ) -> None:
-        super().__init__(edge, connection, request, peer, match)
+    def __init__(self, edge: Edge, front: Front, connection: Connection, request: Request, match: ChatMatch) -> None:
+        super().__init__(edge, front, connection, request, match)
         self._scan = AnswerScan(match.route)
         self._announcement: Announcement | None = None
         self._held: Held | None = None
@@ -61,10 +59,15 @@ class ChatExchange(TurnExchange):
             return
         self._take_head(head)
         self._choose_announcement(head, framing)
-        self._choose_coding(framing)
-        self._write_head(added=self._own_fields())
+        self._answer.write_head(
+            head,
+            framing,
+            added=self._own_fields(),
+            with_frames=self._announcement is not None,
+            last=self._front.retiring,
+        )
         if self._announcement is not None and self._turn.temp_id is not None:
-            self._write_frame(self._announcement.first(self._turn.temp_id))
+            self._answer.write_frame(self._announcement.first(self._turn.temp_id))
 
     def body_received(self, data: bytes, framing: Framing, *, last: bool) -> None:
         """Pass bytes on as they come, but hold back the answer's end until it is durable."""
@@ -158,15 +161,10 @@ class ChatExchange(TurnExchange):
     def _choose_announcement(self, head: Head, framing: Framing) -> None:
         if self._turn.temp_id is not None and self._is(State.OPEN) and not isinstance(framing, NoBody):
             self._announcement = announcement_for(head.get(b"content-type"), head.get(b"content-encoding"))
-        if self._announcement is not None:
-            self._coding = Coding.UNTIL_CLOSE if self._speaks_1_0 else Coding.CHUNKED
 
     def _announce_final(self) -> None:
         if self._announcement is not None and self._turn.conversation_id is not None:
-            self._write_frame(self._announcement.last(self._turn.conversation_id))
-
-    def _write_frame(self, frame: bytes) -> None:
-        self._connection.write(encode_frame(frame, self._coding))
+            self._answer.write_frame(self._announcement.last(self._turn.conversation_id))
 
     def _write_piece(self, piece: Piece) -> None:
         if self._announcement is not None:

@@ -1,40 +1,34 @@
-"""What a client holds: its connection, with aiohttp's parser in front and the raw transport behind.
+"""What a client holds: its connection. Requests come in here, strictly read, and are answered one after the other.
 
-Adds to aiohttp's handler what a relay of streams needs: the client's leaving is told to the exchange at once, back-
-pressure reaches the upstream, a head has to be in by its time, and a client that takes no byte for long is gone.
+        bytes --Intake--> request --> Front.begin --> exchange, which occupies the connection until it is over
+        in a tunnel, bytes pass as they are
+
+The client's leaving is told to the exchange at once, back-pressure reaches the upstream, and everything that is awaited
+has a limit in time.
 """
 
 from __future__ import annotations
 
-from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
-import structlog
-from aiohttp import web
-from aiohttp.web_protocol import RequestHandler, _ErrInfo
-
-from sidecar.downstream.answers import Answer, answer_bytes
-from sidecar.downstream.sockets import cause_of, reset_on_close, time_out_cause, tune, unacknowledged
-from sidecar.downstream.stall import StallWatch
+from sidecar.downstream.answers import answer_for, json_answer
+from sidecar.downstream.intake import Intake
+from sidecar.downstream.line import Line
+from sidecar.errors import BodyTimeoutError, DownstreamGoneError, HeadTimeoutError, MalformedError
 from sidecar.turn.state import Cause
 
 if TYPE_CHECKING:
     import asyncio
-    import socket
 
-    from aiohttp import StreamReader
-
-    from sidecar.config import Listen
-    from sidecar.downstream.delivery import DeliveryWatch, Handover
-    from sidecar.downstream.watch import DisconnectWatch
-
-log = structlog.get_logger()
-
-HEAD_TIMEOUT = Answer(HTTPStatus.REQUEST_TIMEOUT, "head_timeout", "The request's head did not come in time.")
+    from sidecar.downstream.deadlines import Deadlines
+    from sidecar.downstream.delivery import Handover
+    from sidecar.downstream.headers import Peer
+    from sidecar.downstream.server import Front
+    from sidecar.errors import SidecarError
 
 
 class Occupant(Protocol):
-    """The exchange that a connection is busy with."""
+    """The exchange, or the tunnel, that a connection is busy with."""
 
     def left(self, cause: Cause) -> None:
         """Take note: downstream is gone."""
@@ -46,227 +40,238 @@ class Occupant(Protocol):
         """Send on."""
 
 
-class Connection(RequestHandler):
-    """One downstream connection; busy with at most one exchange at a time, pipelined requests wait their turn."""
+class TunnelEnd(Occupant, Protocol):
+    """A tunnel: what comes belongs to it, as it is."""
 
-    def __init__(
-        self,
-        manager: web.Server,
-        *,
-        loop: asyncio.AbstractEventLoop,
-        listen: Listen,
-        watch: DisconnectWatch,
-        delivery: DeliveryWatch,
-        **aiohttp_settings: Any,  # noqa: ANN401  (handed through)
-    ) -> None:
-        super().__init__(manager, loop=loop, **aiohttp_settings)
-        self.departed: Cause | None = None
-        self.retiring = False
+    def downstream_received(self, data: bytes) -> None:
+        """Take bytes."""
+
+    def downstream_ended(self) -> None:
+        """Take note that no more bytes will come; downstream may still read."""
+
+
+class Connection(Line):
+    """One downstream connection; busy with at most one exchange at a time."""
+
+    __slots__ = (
+        "_deadlines",
+        "_front",
+        "_held_back",
+        "_intake",
+        "_lingers",
+        "_occupant",
+        "_tunnel",
+        "handovers",
+        "peer",
+    )
+
+    def __init__(self, front: Front) -> None:
+        super().__init__(front.loop, front.watch, write_timeout_s=front.listen.write_timeout_s)
         self.handovers: set[Handover] = set()
-        self._listen = listen
-        self._watch = watch
-        self._delivery = delivery
+        self._front = front
+        self._intake = Intake(front.limits, self._keep_pace)
         self._occupant: Occupant | None = None
-        self._number = -1
-        self._wire: asyncio.WriteTransport | None = None
-        self._newest_body: StreamReader | None = None
-        self._head_begun = False
-        self._head_timer: asyncio.TimerHandle | None = None
-        self._stall = StallWatch(loop, listen.write_timeout_s, self.unacknowledged, self._stuck)
+        self._tunnel: TunnelEnd | None = None
+        self._held_back = False
+        self._lingers = False
+        self._deadlines: Deadlines[Connection] | None = None
 
-    # -- for the exchange ------------------------------------------------------------------------------------------
+    # -- for the exchange ----------------------------------------------------------------------------------------------
 
     def occupy(self, occupant: Occupant) -> None:
         """Make an exchange the one to be told; its request also proves that earlier answers arrived."""
         self._occupant = occupant
-        self._cancel_head_timer()
         for handover in tuple(self.handovers):
-            self._delivery.confirm(handover)
+            self._front.delivery.confirm(handover)
 
-    def vacate(self, occupant: Occupant) -> None:
-        """Let the exchange go."""
-        if self._occupant is occupant:
-            self._occupant = None
-            self._head_begun = False
+    def vacate(self) -> None:
+        """Tell the exchange nothing more."""
+        self._occupant = None
 
-    def write(self, data: bytes) -> None:
-        """Write bytes, unless downstream is gone."""
-        if self.transport is not None and self.departed is None and data:
-            self.transport.write(data)
-            self._stall.wrote(len(data))
+    def proceed(self, *, keep: bool) -> None:
+        """Go on to the next request, or end the connection in order."""
+        unread = self._intake.awaits_body
+        ahead = self._intake.end_request()
+        if self._closing or self._tunnel is not None:
+            return
+        if not keep or self._front.retiring:
+            self._end(unread=unread)
+            return
+        self._held_back = False
+        if ahead:
+            self._read_head(ahead)
+        else:
+            self._await(self._front.idle)
+        self._keep_pace()
 
-    def end_writing(self) -> None:
-        """Say that nothing more will come, so that a body without framing ends; the connection stays to be asked."""
-        if self.transport is not None and self.departed is None and self.transport.can_write_eof():
-            self.transport.write_eof()
+    def become_tunnel(self, end: TunnelEnd) -> None:
+        """Pass bytes on as they are from now on, those that came already first."""
+        self._occupant = self._tunnel = end
+        ahead = self._intake.end_request()
+        if ahead:
+            end.downstream_received(ahead)
+        self._keep_pace()
+        self.note_life()
 
-    def abort(self, *, framed: bool = True) -> None:
-        """End the connection at once, what is unsent being dropped; visibly so where no framing tells."""
-        if self.transport is not None:
-            if not framed:
-                reset_on_close(self.transport)
-            self.transport.abort()
-            self._let_go()
+    def note_life(self) -> None:
+        """Begin anew to wait for bytes through the tunnel, of either side."""
+        if not self._closing:
+            self._await(self._front.tunnels)
 
-    def break_off(self, *, framed: bool) -> None:
-        """End the connection so that downstream sees its answer cut short: by missing framing, else by a reset."""
-        if self.transport is not None:
-            if not framed:
-                reset_on_close(self.transport)
-            self._let_go()
+    def hold_back(self) -> None:
+        """Let downstream wait with what it sends. Harmless when done twice."""
+        self._held_back = True
+        self._keep_pace()
+
+    def let_on(self) -> None:
+        """Let downstream go on. Harmless when done twice."""
+        self._held_back = False
+        self._keep_pace()
 
     def retire(self) -> None:
         """Serve no further request: close when idle, else after the exchange under way."""
-        self.retiring = True
-        if self._occupant is None:
-            self.force_close()
+        if self._occupant is None and not self._closing:
+            self.close()
 
-    def unacknowledged(self) -> int:
-        """Give the bytes that the client has not acknowledged."""
-        return unacknowledged(self._wire) if self._wire is not None else 0
+    def refuse(self, error: SidecarError) -> None:
+        """Answer what no exchange will, and end the connection."""
+        answer = answer_for(error)
+        self.write(json_answer(answer.status, answer.body, added=answer.fields, close=True))
+        self._end(unread=True)
 
-    # -- from the watch and the loop -------------------------------------------------------------------------------
+    # -- what the watch and the deadlines call -------------------------------------------------------------------------
 
     def left(self, cause: Cause) -> None:
-        """Take note, once, that downstream is gone."""
-        if self.departed is not None:
+        """Take note, once, that downstream is gone. In a tunnel, one that only ended its sending is not."""
+        if self.departed is not None or (self._tunnel is not None and cause is Cause.CLOSED and not self._closing):
             return
         self.departed = cause
         for handover in tuple(self.handovers):
-            self._delivery.left(handover, cause)
+            self._front.delivery.left(handover, cause)
         if self._occupant is not None:
             self._occupant.left(cause)
 
+    def head_late(self) -> None:
+        """End a connection whose head did not come in time; one that said nothing at all, without a word."""
+        if self._intake.head_begun:
+            self._turn_away(HeadTimeoutError("the head did not come in time"))
+        else:
+            self.close()
+
+    def body_late(self) -> None:
+        """Give up a body of which nothing came for too long."""
+        self._intake.fail_body(BodyTimeoutError("the request's body did not come in time"))
+
+    def tunnel_idle(self) -> None:
+        """End a tunnel through which nothing came for too long."""
+        self.left(Cause.EXPIRED)
+
+    # -- what the transport calls --------------------------------------------------------------------------------------
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin: the socket is set up and watched."""
+        """Begin; one connection too many is told so."""
         super().connection_made(transport)
-        assert self.transport is not None
-        self._wire = self.transport
-        tune(self.transport, write_timeout_s=self._listen.write_timeout_s)
-        sock = self.transport.get_extra_info("socket")
-        self._number = sock.fileno()
-        self._watch.watch(sock, self.left)
-        self._start_head_timer()
+        self.peer: Peer = self._front.peer_of(self._transport)
+        refusal = self._front.admit(self)
+        if refusal is None:
+            self._await(self._front.heads)
+        else:
+            self._turn_away(refusal)
 
     def data_received(self, data: bytes) -> None:
-        """Take in request bytes."""
-        if data and self._awaits_head:
-            self._head_begun = True
-            if self._head_timer is None:
-                self._start_head_timer()
-        super().data_received(data)
-        if self._messages:
-            self._cancel_head_timer()
-            self._look_at_newest()
+        """Take in what came."""
+        if self._tunnel is not None:
+            self._tunnel.downstream_received(data)
+            return
+        if self._lingers or self._closing:
+            return
+        if self._occupant is None:
+            self._read_head(data)
+        else:
+            self._read_behind(data)
+        self._keep_pace()
 
-    def eof_received(self) -> None:
-        """Take note: the client has finished sending. That is a departure (docs: half-close)."""
+    def eof_received(self) -> bool:
+        """Take note: the client has finished sending. That is a departure (docs: half-close), but in a tunnel."""
+        if self._tunnel is not None:
+            self._tunnel.downstream_ended()
+            return not self.encrypted
         self.left(Cause.CLOSED)
-        super().eof_received()
+        return False
 
-    def connection_lost(self, exc: BaseException | None) -> None:
-        """End: the descriptor is still valid, and still ours, until here."""
-        self._watch.forget(self._number)
-        self._cancel_head_timer()
-        self._stall.end()
-        self.left(Cause.CLOSED if exc is None else self._cause_of(exc))
+    def connection_lost(self, exc: Exception | None) -> None:
+        """End."""
+        self._await(None)
         super().connection_lost(exc)
-        self._end_body()
+        self._intake.fail_body(DownstreamGoneError("the connection has ended"))
+        self._front.forget(self)
 
     def pause_writing(self) -> None:
         """Take note: the client takes less than it is sent."""
-        super().pause_writing()
+        self.writing_paused = True
         if self._occupant is not None:
             self._occupant.downstream_full()
 
     def resume_writing(self) -> None:
         """Take note: the client has caught up."""
-        super().resume_writing()
+        self.writing_paused = False
         if self._occupant is not None:
             self._occupant.downstream_drained()
 
-    def handle_error(
-        self,
-        request: web.BaseRequest,
-        status: int = 500,
-        exc: BaseException | None = None,
-        message: str | None = None,  # noqa: ARG002  (it may quote the client's bytes)
-    ) -> web.StreamResponse:
-        """Answer what aiohttp could not parse, without a traceback in the log or a word of the parser's.
+    # -- leaves --------------------------------------------------------------------------------------------------------
 
-        What a handler raises comes here, too: that is a bug of ours, and must show.
-        """
-        text = '{"error": "bad_request", "message": "The request could not be read."}\n'
-        if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-            log.error("request_failed", method=request.method, exc_info=exc)
-            text = '{"error": "internal_error", "message": "The sidecar failed."}\n'
-        response = web.Response(status=status, text=text, content_type="application/json")
-        response.force_close()
-        return response
+    def _read_head(self, data: bytes) -> None:
+        """Read on in a head; with its end, the request begins."""
+        front = self._front
+        try:
+            request = self._intake.read_head(data)
+        except MalformedError as error:
+            self._turn_away(error)
+            return
+        if request is not None:
+            self._await(None if request.body.complete else front.bodies)
+            front.begin(self, request)
+        elif self._deadlines is not front.heads:
+            self._await(front.heads)
 
-    def _let_go(self) -> None:
-        self.force_close()
-        self._end_body()
+    def _read_behind(self, data: bytes) -> None:
+        """Read on in a body, and what is behind it."""
+        intake = self._intake
+        awaited = intake.awaits_body
+        try:
+            intake.read_behind(data)
+        except MalformedError as error:
+            intake.fail_body(error)
+            return
+        if awaited:
+            self._await(self._front.bodies if intake.awaits_body else None)
 
-    def _end_body(self) -> None:
-        """Tell whoever still reads a body: an exchange, or aiohttp, which reads the rest away."""
-        if self._newest_body is not None and not self._newest_body.is_eof():
-            self._newest_body.set_exception(ConnectionResetError("the connection has ended"))
+    def _keep_pace(self) -> None:
+        """Read on unless more is held than is good, or the upstream takes no more; only what is read has a limit."""
+        on = not (self._held_back or self._intake.full)
+        if on is self._paused and not self._closing and self._intake.awaits_body:
+            self._await(self._front.bodies if on else None)
+        self.read(on=on)
 
-    def _look_at_newest(self) -> None:
-        """Tell whoever reads a body that it is malformed: aiohttp's parser forgets the body and would let them wait."""
-        message, body = self._messages[-1]
-        if not isinstance(message, _ErrInfo):
-            self._newest_body = body
-        elif self._newest_body is not None and not self._newest_body.is_eof():
-            self._messages.pop()
+    def _turn_away(self, error: SidecarError) -> None:
+        self._front.refused(error)
+        self.refuse(error)
+
+    def _end(self, *, unread: bool) -> None:
+        """Close; where bytes of downstream are unread, wait for its close: a reset would take the answer away."""
+        if not unread or self.departed is not None or not self._transport.can_write_eof():
+            self._await(None)
             self.close()
-            self._newest_body.set_exception(web.RequestPayloadError("malformed"))
+            return
+        self.end_writing()
+        self._lingers = True
+        self.read(on=True)
+        self._await(self._front.lingering)
 
-    @property
-    def _awaits_head(self) -> bool:
-        """Whether what comes next begins a head, and is not the rest of a body."""
-        busy = self._occupant is not None or self._request_in_progress or self._messages
-        return not busy and (self._newest_body is None or self._newest_body.is_eof())
-
-    def log_exception(self, *args: Any, **kw: Any) -> None:  # noqa: ANN401  (aiohttp's signature)
-        """Log what goes wrong in aiohttp, but not that the connection ended while the rest of a body was being read."""
-        if self.transport is not None:
-            super().log_exception(*args, **kw)
-
-    @property
-    def _socket(self) -> socket.socket:
-        assert self._wire is not None
-        sock: socket.socket = self._wire.get_extra_info("socket")
-        return sock
-
-    def _stuck(self) -> None:
-        self.left(time_out_cause(self._socket))
-        if self._wire is not None:
-            self._wire.abort()  # it may be closing already, with bytes that nobody takes
-
-    def _cause_of(self, error: BaseException) -> Cause:
-        return cause_of(error.errno if isinstance(error, OSError) else None, self._socket)
-
-    # -- timers ----------------------------------------------------------------------------------------------------
-
-    def _start_head_timer(self) -> None:
-        self._head_timer = self._loop.call_later(self._listen.head_timeout_s, self._head_late)
-
-    def _cancel_head_timer(self) -> None:
-        if self._head_timer is not None:
-            self._head_timer.cancel()
-            self._head_timer = None
-
-    def _head_late(self) -> None:
-        self._head_timer = None
-        if self._occupant is None and self.transport is not None:
-            if self._head_begun:
-                self.write(answer_bytes(HEAD_TIMEOUT, added=[], close=True, head_only=False))
-            self.force_close()
-
-
-def end_broken_body(content: StreamReader) -> None:
-    """Keep aiohttp from reading on in a body that is malformed or cut short, and from logging what it then finds."""
-    if content.exception() is not None:
-        content.feed_eof()
+    def _await(self, deadlines: Deadlines[Connection] | None) -> None:
+        """Wait for one thing at a time, or for nothing that has a limit."""
+        if self._deadlines is not None and self._deadlines is not deadlines:
+            self._deadlines.stop(self)
+        self._deadlines = deadlines
+        if deadlines is not None:
+            deadlines.start(self)

@@ -3,147 +3,198 @@
         downstream --request--> forward --> upstream
         connection <--- body_received, synchronously, from the upstream's data_received
 
-An exchange is over exactly once: when the last byte was handed over, when either side is gone, or when it failed.
-Upstream down is a 502, silent past its limit a 504; dying mid-answer breaks downstream's connection off visibly.
+A task runs only until the request is on its way: an exchange that waits holds none. It is over exactly once: when the
+last byte was handed over, when either side is gone, or when it failed. Upstream down is a 502, silent past its limit a
+504; dying mid-answer breaks downstream's connection off visibly.
 """
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING
 
-from sidecar.downstream.answers import answer_bytes, answer_for
-from sidecar.downstream.body import Coding, Piece, encode, end_of
-from sidecar.downstream.connection import end_broken_body
-from sidecar.downstream.headers import Field, end_to_end, forwarded, head_bytes, with_fields, without
-from sidecar.downstream.tally import DOWNSTREAM_LEFT, Tally
+import structlog
+
+from sidecar.downstream.answer_writer import AnswerWriter
+from sidecar.downstream.answers import answer_for
+from sidecar.downstream.body import Piece
+from sidecar.downstream.headers import forwarded
+from sidecar.downstream.tally import DOWNSTREAM_LEFT, Tally, log_exchange
+from sidecar.downstream.tunnel import Tunnel
 from sidecar.downstream.upload import Upload
-from sidecar.errors import DownstreamGoneError, SidecarError
+from sidecar.errors import BugError, SidecarError
 from sidecar.turn.state import Cause
-from sidecar.upstream.framing import ChunkedBody, UntilCloseBody
+from sidecar.wire.fields import head_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from aiohttp import web
+    import asyncio
+    from collections.abc import Coroutine, Iterable
+    from http import HTTPStatus
 
     from sidecar.downstream.connection import Connection
     from sidecar.downstream.edge import Edge
-    from sidecar.downstream.headers import Peer
+    from sidecar.downstream.request import Request
+    from sidecar.downstream.server import Front
     from sidecar.errors import PeerError
     from sidecar.turn.state import Turn
     from sidecar.upstream.connection import UpstreamConnection
-    from sidecar.upstream.framing import Framing
-    from sidecar.upstream.head import Head
+    from sidecar.wire.answer_head import Head
+    from sidecar.wire.fields import Field
+    from sidecar.wire.framing import Framing
+
+log = structlog.get_logger()
 
 
 class Exchange:
     """Relays one request and its response. It receives the upstream's answer and occupies its connection."""
 
-    def __init__(self, edge: Edge, connection: Connection, request: web.BaseRequest, peer: Peer) -> None:
-        loop = asyncio.get_running_loop()
-        self.tally = Tally(loop.time(), request.headers.get("X-Request-Id"))
+    def __init__(self, edge: Edge, front: Front, connection: Connection, request: Request) -> None:
+        loop = front.loop
+        request_id = request.fields.get(b"x-request-id")
+        self.tally = Tally(loop.time(), request_id.decode("latin-1") if request_id is not None else None)
         self._edge = edge
+        self._front = front
         self._connection = connection
         self._request = request
-        self._peer = peer
         self._loop = loop
         self._over: asyncio.Future[None] = loop.create_future()
-        self._keep = False
-        self._head: Head | None = None
-        self._framed_answer = True
-        self._coding = Coding.AS_CAME
+        self._answer = AnswerWriter(connection, request, self.tally)
         self._upstream: UpstreamConnection | None = None
-        self._upload = Upload(request, self._upload_broke)
-        self._sending_again: asyncio.Task[None] | None = None
+        self._upload = Upload(request.body, self._upload_broke)
+        self._task: asyncio.Task[None] | None = None
 
     @property
     def turn(self) -> Turn | None:
         """The turn that the exchange is about; None where it is only relayed."""
         return None
 
-    async def run(self) -> bool:
-        """Relay; give whether downstream's connection may serve another request."""
+    def begin(self) -> None:
+        """Begin to relay; the connection is told when it is over."""
+        self._over.add_done_callback(self._wind_up)
         self._connection.occupy(self)
+        if self._connection.departed is not None:  # its FIN came before its request was read
+            self.left(self._connection.departed)
+        else:
+            self._start()
+
+    def report(self) -> None:
+        """Say what came of the exchange, which is over, to those who log and count."""
+        log_exchange(self.tally, self._request, self.turn, now=self._loop.time())
+        self._edge.observer.exchange_ended(self.tally.status, self.tally.failure)
+
+    def _start(self) -> None:
+        upstream = self._edge.pool.check_out()
+        if upstream is None:
+            self._run(self._forward())
+        else:
+            self._send(upstream, self._request_fields())
+
+    def _run(self, work: Coroutine[None, None, None]) -> None:
+        """Do what takes a wait, in the background; what it raises is the exchange's failure."""
+        self._task = self._loop.create_task(self._attempt(work))
+
+    async def _attempt(self, work: Coroutine[None, None, None]) -> None:
         try:
-            if self._connection.departed is not None:  # its FIN came before its request was read
-                self.left(self._connection.departed)
-            else:
-                await self._forward()
-            await self._over
+            await work
         except SidecarError as error:
             self._fail(error)
+        except Exception as error:  # a bug of ours
+            log.exception("request_failed", method=self._request.method)
+            self._fail(BugError(repr(error)))
         finally:
-            self._connection.vacate(self)
-            self._end_upload()
-            end_broken_body(self._request.content)
-        return self._keep
+            self._task = None
 
-    # -- towards the upstream --------------------------------------------------------------------------------------
+    def _wind_up(self, over: asyncio.Future[None]) -> None:
+        """Let go of everything but the connection, which goes on."""
+        del over
+        self._connection.vacate()
+        self._upload.stop()
+        self.tally.bytes_up += self._request.body.size
+        self._end(keep=self._answer.keeps)
+
+    def _end(self, *, keep: bool) -> None:
+        self._front.ended(self)
+        self._connection.proceed(keep=keep)
+
+    # -- towards the upstream ------------------------------------------------------------------------------------------
 
     async def _forward(self) -> None:
+        """Send the request as soon as there is a connection."""
         upstream = await self._edge.pool.connect(fresh=False)
         if self._over.done():
             upstream.abort()
-            return
-        self._send(upstream, self._upload.take_buffered(), self._request_fields())
+        else:
+            self._send(upstream, self._request_fields())
 
-    def _send(self, upstream: UpstreamConnection, body: bytes, fields: Iterable[Field]) -> None:
+    def _send(self, upstream: UpstreamConnection, fields: Iterable[Field]) -> None:
         """Send head and the body so far; the rest of the body follows as it comes."""
         self._upstream = upstream
-        upstream.begin(self, method=self._request.method)
-        self._upload.begin(upstream, head_bytes(self._request_line(), fields), body)
+        upstream.begin(self, method=self._request.method, offers_upgrade=self._offers_upgrade)
+        self._upload.begin(upstream, head_bytes(self._request_line(), fields))
 
     async def _send_again(self, request: bytes) -> None:
         """Send a request that provably never left on a connection of its own (RFC 9110, 9.2.2: any method may be)."""
-        try:
-            upstream = await self._edge.pool.connect(fresh=True)
-        except SidecarError as error:
-            self._fail(error)
-            return
+        upstream = await self._edge.pool.connect(fresh=True)
         if self._over.done():
             upstream.abort()
             return
         self._upstream = upstream
-        upstream.begin(self, method=self._request.method)
-        self._upload.send_whole(upstream, request)
+        upstream.begin(self, method=self._request.method, offers_upgrade=self._offers_upgrade)
+        upstream.send(request)
+        upstream.request_sent()
 
-    def _upload_broke(self, error: Exception) -> None:
-        """End a request whose body is malformed or cut short: the upstream must not take it for whole."""
+    def _upload_broke(self, error: PeerError) -> None:
+        """End a request whose body is malformed, late or cut short: the upstream must not take it for whole."""
         if not self._over.done():
             self.tally.cause = Cause.UPLOAD_CUT
-            self._fail(DownstreamGoneError(type(error).__name__))
+            self._fail(error)
 
-    def _end_upload(self) -> None:
-        self._upload.stop()
-        self.tally.bytes_up = self._upload.body_bytes
-        if self._sending_again is not None:
-            self._sending_again.cancel()
+    @property
+    def _offers_upgrade(self) -> bool:
+        return self._request.head.upgrade is not None
 
     def _request_line(self) -> bytes:
-        target = self._request.raw_path.encode("utf-8", "surrogateescape")
-        return b"%b %b HTTP/1.1" % (self._request.method.encode(), target)
+        head = self._request.head
+        return b"%b %b HTTP/1.1" % (head.method.encode(), head.target)
 
     def _request_fields(self) -> list[Field]:
-        came = self._request.raw_headers
-        fields = forwarded(end_to_end(came), self._peer)
-        if "Host" not in self._request.headers:
+        came = self._request.fields
+        fields = forwarded(came, self._connection.peer)
+        if b"host" not in came.by_name:
             fields.insert(0, (b"Host", self._edge.pool.host))
+        upgrade = self._request.head.upgrade if self._offers_upgrade else None
+        if upgrade is not None:
+            fields += [(b"Connection", b"Upgrade"), (b"Upgrade", upgrade)]
         return fields
 
-    # -- from the upstream (AnswerReceiver) ------------------------------------------------------------------------
+    # -- from the upstream (Requester) ---------------------------------------------------------------------------------
+
+    def upload_full(self) -> None:
+        """Let downstream wait with the rest of its body."""
+        self._connection.hold_back()
+
+    def upload_drained(self) -> None:
+        """Let downstream go on."""
+        self._connection.let_on()
 
     def informational_received(self, head: Head, raw: bytes) -> None:
         """Pass a 1xx on as it came; HTTP/1.0 knows none (RFC 9110, 15.2)."""
         del head
-        if not self._speaks_1_0:
+        if not self._request.speaks_1_0:
             self._connection.write(raw)
+
+    def switched(self, head: Head, raw: bytes, behind: bytes) -> None:
+        """Become a tunnel: the 101 passes on as it came."""
+        assert self._upstream is not None
+        self._take_head(head)
+        self._upload.stop()
+        self._connection.write(raw)
+        tunnel = Tunnel(self._connection, self._upstream, self.tally, over=self._finish)
+        tunnel.begin(behind)
 
     def head_received(self, head: Head, framing: Framing) -> None:
         """Write the answer's head."""
         self._take_head(head)
-        self._choose_coding(framing)
-        self._write_head(added=[])
+        self._answer.write_head(head, framing, added=[], last=self._front.retiring)
 
     def body_received(self, data: bytes, framing: Framing, *, last: bool) -> None:
         """Write bytes of the answer as they came."""
@@ -158,62 +209,32 @@ class Exchange:
         upstream, self._upstream = self._upstream, None
         request, self._upload.again = self._upload.again, None
         if upstream is not None and request is not None and upstream.unheard:
-            self._sending_again = asyncio.create_task(self._send_again(request))
+            self._run(self._send_again(request))
         else:
             self._fail(error)
 
     def _take_head(self, head: Head) -> None:
-        self._head = head
         self._upload.again = None
         self.tally.status = head.status
         self.tally.head_at = self._loop.time()
 
-    @property
-    def _speaks_1_0(self) -> bool:
-        return self._request.version < (1, 1)
-
-    def _choose_coding(self, framing: Framing) -> None:
-        """Decide how the body is written, and whether the connection outlives it."""
-        if self._speaks_1_0 and isinstance(framing, ChunkedBody):
-            self._coding = Coding.UNTIL_CLOSE
-        self._framed_answer = self._coding is Coding.CHUNKED or (
-            self._coding is Coding.AS_CAME and not isinstance(framing, UntilCloseBody)
-        )
-        self._keep = self._request.keep_alive and self._framed_answer
-
-    def _write_head(self, *, added: list[Field]) -> None:
-        assert self._head is not None
-        fields = with_fields(end_to_end(self._head.fields), added)
-        if self._coding is not Coding.AS_CAME:
-            fields = without(fields, b"content-length", b"transfer-encoding", b"trailer")
-        if self._coding is Coding.CHUNKED:
-            fields.append((b"Transfer-Encoding", b"chunked"))
-        if not self._keep:
-            fields.append((b"Connection", b"close"))
-        elif self._speaks_1_0:
-            fields.append((b"Connection", b"keep-alive"))
-        line = b"HTTP/1.1 %d %b" % (self._head.status, self._head.reason)
-        self._connection.write(head_bytes(line, fields))
-
     def _write_piece(self, piece: Piece) -> None:
-        data = encode(piece, self._coding)
-        self.tally.bytes_down += len(data)
-        self._connection.write(data)
+        self._answer.write_piece(piece)
         if self._connection.writing_paused and self._upstream is not None:
             self._upstream.pause_reading()
 
     def _end_answer(self) -> None:
-        self._connection.write(end_of(self._coding))
+        self._answer.end()
         self._finish()
 
-    # -- endings ---------------------------------------------------------------------------------------------------
+    # -- endings -------------------------------------------------------------------------------------------------------
 
     def left(self, cause: Cause) -> None:
         """Downstream is gone: the upstream is told at once."""
         self._note_departure(cause)
         self.close_upstream()
         self._finish(keep=False)
-        self._connection.abort(framed=self._framed_answer)
+        self._connection.abort(framed=self._answer.framed)
 
     def downstream_full(self) -> None:
         """Hold the upstream back."""
@@ -238,7 +259,7 @@ class Exchange:
 
     def _finish(self, *, keep: bool | None = None) -> None:
         if keep is not None:
-            self._keep = keep
+            self._answer.keeps = keep
         if not self._over.done():
             self._over.set_result(None)
 
@@ -248,20 +269,17 @@ class Exchange:
             return
         self.tally.error, self.tally.failure = str(error), answer_for(error).error
         self.close_upstream()
-        if self._head is None:
-            self._answer(error)
+        if not self._answer.begun:
+            answer = answer_for(error)
+            self._reply(answer.status, answer.body, [*answer.fields, *self._own_fields()])
         else:
             self._finish(keep=False)  # first: what breaks off with the connection is no failure of its own
-            self._connection.break_off(framed=self._framed_answer)
+            self._connection.break_off(framed=self._answer.framed)
 
-    def _answer(self, error: SidecarError) -> None:
-        answer = answer_for(error)
-        self.tally.status = answer.status
-        keep = self._request.keep_alive and self._request.content.is_eof()
-        self._connection.write(
-            answer_bytes(answer, added=self._own_fields(), close=not keep, head_only=self._request.method == "HEAD")
-        )
-        self._finish(keep=keep)
+    def _reply(self, status: HTTPStatus, body: bytes, added: Iterable[Field] = ()) -> None:
+        """Answer here what the upstream does not."""
+        self._answer.write_own(status, body, added, last=self._front.retiring)
+        self._finish()
 
     def _own_fields(self) -> list[Field]:
         return []

@@ -19,21 +19,21 @@ from sidecar.capture.pointer import parse_pointer
 from sidecar.capture.sources import usable
 from sidecar.downstream.body import Piece
 from sidecar.downstream.exchange import Exchange
-from sidecar.downstream.headers import with_fields, without
 from sidecar.downstream.json_list import JsonList
 from sidecar.errors import ConversationGoneError
-from sidecar.upstream.framing import LengthBody
+from sidecar.wire.fields import Fields, with_fields, without
+from sidecar.wire.framing import LengthBody
 
 if TYPE_CHECKING:
-    from aiohttp import web
-
     from sidecar.config import Guard
     from sidecar.downstream.connection import Connection
     from sidecar.downstream.edge import Edge
-    from sidecar.downstream.headers import Field, Peer
+    from sidecar.downstream.request import Request
     from sidecar.downstream.routes import GuardMatch
-    from sidecar.upstream.framing import Framing
-    from sidecar.upstream.head import Head
+    from sidecar.downstream.server import Front
+    from sidecar.wire.answer_head import Head
+    from sidecar.wire.fields import Field
+    from sidecar.wire.framing import Framing
 
 CONVERSATION_ID: Final = "conversation_id"
 PLAIN_STATUS: Final = 200
@@ -52,10 +52,8 @@ log = structlog.get_logger()
 class GuardedExchange(Exchange):
     """An exchange on a guarded route."""
 
-    def __init__(
-        self, edge: Edge, connection: Connection, request: web.BaseRequest, peer: Peer, match: GuardMatch
-    ) -> None:
-        super().__init__(edge, connection, request, peer)
+    def __init__(self, edge: Edge, front: Front, connection: Connection, request: Request, match: GuardMatch) -> None:
+        super().__init__(edge, front, connection, request)
         self._guard = match.guard
         named = match.path_values.get(CONVERSATION_ID, "")
         self._named = {named} if usable(named) else frozenset()
@@ -63,17 +61,15 @@ class GuardedExchange(Exchange):
         self._held: tuple[Head, Framing] | None = None
         self._pieces: list[Piece] = []
         self._bytes = 0
-        self._whole: asyncio.Future[None] = self._loop.create_future()
+
+    def _start(self) -> None:
+        self._run(self._forward())
 
     async def _forward(self) -> None:
         if await self._edge.late.tombstoned(self._named):
             raise ConversationGoneError("the conversation was cancelled")
-        if self._over.done():
-            return
-        await super()._forward()
-        await asyncio.wait((self._whole, self._over), return_when=asyncio.FIRST_COMPLETED)
         if not self._over.done():
-            await self._show_list()
+            await super()._forward()
 
     def _request_fields(self) -> list[Field]:
         fields = super()._request_fields()
@@ -102,8 +98,8 @@ class GuardedExchange(Exchange):
             self._upstream = None  # the pool has it back
         self._pieces.append(Piece(data, framing.spans))
         self._bytes += len(data)
-        if last and not self._whole.done():
-            self._whole.set_result(None)
+        if last:
+            self._run(self._show_list())
         elif self._bytes > self._guard.bytes_max:
             self._pass_on(_too_long(self._guard))
 
@@ -151,7 +147,7 @@ class GuardedExchange(Exchange):
         fields = [*without(head.fields, *_FRAMING, *_VALIDATORS), (b"Content-Length", b"%d" % len(body))]
         framing = LengthBody(len(body))
         framing.feed(body)
-        super().head_received(replace(head, fields=tuple(fields)), framing)
+        super().head_received(replace(head, fields=Fields(fields)), framing)
         super().body_received(body, framing, last=True)
 
     def _pass_on(self, why: str) -> None:

@@ -35,10 +35,10 @@ class EndHandover:
         """Whether it began and is not decided."""
         return self._over is not None and not self._over.done()
 
-    async def wait(self) -> None:
-        """Wait until it is decided; at once where it never began."""
-        if self._over is not None:
-            await self._over
+    def then(self, act: Callable[[], None]) -> None:
+        """Act, soon, once it is decided."""
+        assert self._over is not None
+        self._over.add_done_callback(lambda _: act())
 
     def unacknowledged(self) -> int:
         """Give the bytes on the connection that downstream has not acknowledged."""

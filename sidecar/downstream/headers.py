@@ -8,12 +8,10 @@ the well-known ones and those that `Connection` names, save the ones that carry 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
-Field: TypeAlias = tuple[bytes, bytes]
+    from sidecar.wire.fields import Field, Fields
 
 HOP_BY_HOP: Final = frozenset({b"connection", b"keep-alive", b"proxy-connection", b"te", b"upgrade"})
 FORWARDED: Final = frozenset({b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host"})
@@ -31,51 +29,30 @@ class Peer:
     trusted: bool
 
 
-def field_values(fields: Iterable[Field], name: bytes) -> list[bytes]:
-    """Give the values of the fields of that name (in lower case)."""
-    return [value for field, value in fields if field.lower() == name]
-
-
-def end_to_end(fields: Iterable[Field]) -> list[Field]:
+def end_to_end(fields: Fields) -> list[Field]:
     """Leave out what concerns one connection only."""
-    kept = list(fields)
-    named = {
-        token.strip().lower() for value in field_values(kept, b"connection") for token in value.split(b",")
-    } - _UNSTRIPPABLE
-    return [field for field in kept if (name := field[0].lower()) not in HOP_BY_HOP and name not in named]
+    dropped = fields.options(b"connection") - _UNSTRIPPABLE
+    dropped |= HOP_BY_HOP
+    if dropped.isdisjoint(fields.by_name):
+        return list(fields)
+    return [field for field in fields if field[0].lower() not in dropped]
 
 
-def forwarded(fields: Sequence[Field], peer: Peer) -> list[Field]:
-    """Add X-Forwarded-For, -Proto and -Host: extended where the peer is trusted, else replaced."""
-    came = {name: field_values(fields, name) for name in FORWARDED} if peer.trusted else {}
-    chain = [*came.get(b"x-forwarded-for", []), peer.address.encode()]
-    proto = came.get(b"x-forwarded-proto") or [peer.scheme.encode()]
-    host = came.get(b"x-forwarded-host") or field_values(fields, b"host")
-    rest = [field for field in fields if field[0].lower() not in FORWARDED]
-    rest.append((b"X-Forwarded-For", b", ".join(chain)))
-    rest.extend((b"X-Forwarded-Proto", value) for value in proto[:1])
-    rest.extend((b"X-Forwarded-Host", value) for value in host[:1])
+def forwarded(fields: Fields, peer: Peer) -> list[Field]:
+    """Give what goes on, with X-Forwarded-For, -Proto and -Host: extended where the peer is trusted, else replaced."""
+    came = fields.by_name
+    chain, proto, host = [], [peer.scheme.encode()], came.get(b"host", [])
+    if peer.trusted:
+        chain = came.get(b"x-forwarded-for", [])
+        proto = came.get(b"x-forwarded-proto", proto)
+        host = came.get(b"x-forwarded-host", host)
+    rest = end_to_end(fields)
+    if not FORWARDED.isdisjoint(came):
+        rest = [field for field in rest if field[0].lower() not in FORWARDED]
+    if b"trailers" in fields.options(b"te"):
+        rest.append((b"TE", b"trailers"))  # as true of us as of downstream: trailers pass
+    rest.append((b"X-Forwarded-For", b", ".join([*chain, peer.address.encode()])))
+    rest.append((b"X-Forwarded-Proto", proto[0]))
+    if host:
+        rest.append((b"X-Forwarded-Host", host[0]))
     return rest
-
-
-def with_fields(fields: Sequence[Field], added: Iterable[Field]) -> list[Field]:
-    """Set fields: each replaces the first of its name in place (others of the name go), or comes last."""
-    result = list(fields)
-    for name, value in added:
-        places = [place for place, field in enumerate(result) if field[0].lower() == name.lower()]
-        if places:
-            result[places[0]] = (result[places[0]][0], value)
-            result = [field for place, field in enumerate(result) if place not in places[1:]]
-        else:
-            result.append((name, value))
-    return result
-
-
-def without(fields: Iterable[Field], *names: bytes) -> list[Field]:
-    """Leave out the fields of those names (in lower case)."""
-    return [field for field in fields if field[0].lower() not in names]
-
-
-def head_bytes(start_line: bytes, fields: Iterable[Field]) -> bytes:
-    """Put a head together."""
-    return b"".join([start_line, b"\r\n", *(b"%b: %b\r\n" % field for field in fields), b"\r\n"])

@@ -9,27 +9,24 @@ from __future__ import annotations
 import re
 import secrets
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final
 from uuid import uuid4
 
 import structlog
-from aiohttp import ClientError, HttpVersion11, web
 
 from sidecar.capture.request import RequestView, answers_true, capture_request
 from sidecar.capture.sources import usable
-from sidecar.downstream.headers import Field, field_values
 from sidecar.downstream.routes import query_of
-from sidecar.errors import DownstreamGoneError
 from sidecar.turn.state import Turn
+from sidecar.wire.fields import Field, field_values
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from aiohttp import StreamReader
-
     from sidecar.config import Chat
     from sidecar.downstream.connection import Connection
     from sidecar.downstream.edge import Edge
+    from sidecar.downstream.request import Request
     from sidecar.downstream.routes import ChatMatch, ChatRoute
 
 REQUEST_ID: Final = b"X-Request-Id"
@@ -41,24 +38,23 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Newcomer:
-    """A turn that is not let in yet: what of its body has been read, and the fields that its request lacked."""
+    """A turn that is not let in yet, and the fields that its request lacked."""
 
     turn: Turn
-    body: bytes
     added_fields: list[Field]
 
 
-async def read_newcomer(request: web.BaseRequest, match: ChatMatch, edge: Edge) -> Newcomer:
-    """Read a chat request. Raises DownstreamGoneError where its body does not come whole."""
+async def read_newcomer(request: Request, connection: Connection, match: ChatMatch, edge: Edge) -> Newcomer:
+    """Read a chat request. Raises PeerError where its body does not come whole."""
     chat = match.route.chat
-    ask_for_body(request)
-    body, whole = await _read_body(request, chat.inspect_bytes_max)
+    ask_for_body(request, connection)
+    body, whole = await request.body.gather(chat.inspect_bytes_max)
     if not whole:
         log.warning("body_not_inspected", route=chat.route, inspect_bytes_max=chat.inspect_bytes_max)
     view = RequestView(
-        fields=request.raw_headers,
+        fields=request.fields,
         path_values=match.path_values,
-        query=query_of(request.raw_path),
+        query=query_of(request.target),
         body=body if whole else None,
     )
     captured = _captured(match, view)
@@ -68,7 +64,7 @@ async def read_newcomer(request: web.BaseRequest, match: ChatMatch, edge: Edge) 
     turn = Turn(
         id=f"{int(now * 1000):012x}{secrets.token_hex(8)}",
         route=chat.route,
-        principal=edge.principals.of(request.raw_headers, chat.identity),
+        principal=edge.principals.of(request.fields, chat.identity),
         begins=begins,
         captured=captured,
         created_at=now,
@@ -77,7 +73,7 @@ async def read_newcomer(request: web.BaseRequest, match: ChatMatch, edge: Edge) 
         traceparent=_traceparent(view),
         heard=False,
     )
-    return Newcomer(turn=turn, body=body, added_fields=added)
+    return Newcomer(turn=turn, added_fields=added)
 
 
 async def look_again(turn: Turn, chat: Chat, edge: Edge) -> Turn:
@@ -88,35 +84,14 @@ async def look_again(turn: Turn, chat: Chat, edge: Edge) -> Turn:
     return replace(turn, begins=begins, temp_id=_temp_id(chat, begins=begins))
 
 
-def ask_for_body(request: web.BaseRequest) -> None:
+def ask_for_body(request: Request, connection: Connection) -> None:
     """Meet `Expect: 100-continue` here (RFC 9110, 10.1.1): the body is needed before the upstream may hear of it."""
-    expects = request.headers.get("Expect", "").lower() == "100-continue" and request.version >= HttpVersion11
-    if expects and not request.content.is_eof():
-        cast("Connection", request.protocol).write(CONTINUE)
+    if request.head.expects_continue and not request.body.complete:
+        connection.write(CONTINUE)
 
 
 def _temp_id(chat: Chat, *, begins: bool) -> str | None:
     return f"temp_{uuid4()}" if chat.announce and begins else None
-
-
-async def _read_body(request: web.BaseRequest, limit: int) -> tuple[bytes, bool]:
-    """Read the body up to the limit; say whether that is all of it."""
-    if (request.content_length or 0) > limit:
-        return b"", False
-    pieces: list[bytes] = []
-    size = 0
-    while not request.content.at_eof() and size <= limit:
-        piece = await _read_piece(request.content)
-        pieces.append(piece)
-        size += len(piece)
-    return b"".join(pieces), request.content.at_eof() and size <= limit
-
-
-async def _read_piece(content: StreamReader) -> bytes:
-    try:
-        return await content.readany()
-    except (ClientError, OSError, web.RequestPayloadError) as error:
-        raise DownstreamGoneError(f"the request's body did not come whole: {type(error).__name__}") from error
 
 
 def _captured(match: ChatMatch, view: RequestView) -> dict[str, str]:

@@ -6,12 +6,12 @@ import hashlib
 import hmac
 from typing import TYPE_CHECKING, Final
 
-from sidecar.downstream.headers import field_values
+from sidecar.wire.fields import field_values
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from sidecar.downstream.headers import Field
+    from sidecar.wire.fields import Field
 
 DIGEST_BYTES: Final = 16
 

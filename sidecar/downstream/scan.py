@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from sidecar.downstream.body import Piece
     from sidecar.downstream.routes import ChatRoute
     from sidecar.turn.state import Turn
-    from sidecar.upstream.head import Head
+    from sidecar.wire.answer_head import Head
 
 
 class AnswerScan:

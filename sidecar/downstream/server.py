@@ -1,94 +1,80 @@
-"""The front: aiohttp's low-level server with connections of ours, and the choice of what a request is.
+"""The front: makes connections, bounds them, and decides what a request is. Each ends in one canonical log line.
 
-No application, router or middleware stands on the proxied path. Each request ends in one canonical log line.
+Connection --request--> routes --> CancelExchange | ChatExchange | GuardedExchange | Exchange
 """
 
 from __future__ import annotations
 
 import asyncio
-from ipaddress import ip_address
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final, cast
+from collections import Counter
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final
 
 import structlog
-from aiohttp import web
 
-from sidecar.downstream.cancel_endpoint import answer_cancel
+from sidecar.downstream.cancel_endpoint import CancelExchange
 from sidecar.downstream.chat import ChatExchange
 from sidecar.downstream.connection import Connection
+from sidecar.downstream.deadlines import Deadlines
 from sidecar.downstream.exchange import Exchange
 from sidecar.downstream.guard import GuardedExchange
-from sidecar.downstream.headers import Peer
-from sidecar.downstream.routes import CancelMatch, ChatMatch, GuardMatch, Routes, path_of
-from sidecar.downstream.tally import DOWNSTREAM_LEFT
-from sidecar.errors import DownstreamGoneError
+from sidecar.downstream.routes import CancelMatch, ChatMatch, GuardMatch, Routes
+from sidecar.downstream.sockets import peer_of
+from sidecar.errors import BugError, OverloadedError, TooManyError
 from sidecar.turn.state import Cause
 
 if TYPE_CHECKING:
+    from sidecar.config import Listen
+    from sidecar.downstream.delivery import DeliveryWatch
     from sidecar.downstream.edge import Edge
+    from sidecar.downstream.headers import Peer
+    from sidecar.downstream.request import Request
+    from sidecar.downstream.watch import DisconnectWatch
+    from sidecar.errors import SidecarError
+    from sidecar.wire.request_head import HeadLimits
 
-ABORTED_BY: Final = MappingProxyType(
-    {
-        Cause.OPERATOR: "operator",
-        Cause.SHUTDOWN: "sidecar",
-        Cause.EXPIRED: "sidecar",
-        Cause.STALLED: "sidecar",
-        Cause.UPSTREAM_FAILED: "upstream",
-    }
-)
-"""Who ended an exchange before its end, where it was not the client."""
+LINGER_S: Final = 5.0
+"""For so long an early end of a connection waits for downstream to read it."""
 
 log = structlog.get_logger()
 
 
-class Relayed:
-    """What aiohttp is given for a response that was written already."""
-
-    def __init__(self, *, keep_alive: bool) -> None:
-        self.keep_alive = keep_alive
-
-    async def prepare(self, request: web.BaseRequest) -> None:
-        """Do nothing: the head is out."""
-
-    async def write_eof(self) -> None:
-        """Do nothing: the body is out."""
-
-
-class Front(web.Server):
-    """Makes connections of ours, and answers their requests."""
+class Front:
+    """Makes connections of ours, and exchanges of their requests."""
 
     def __init__(self, edge: Edge) -> None:
-        listen = edge.settings.listen
-        super().__init__(
-            self._handle,
-            access_log=None,
-            auto_decompress=False,
-            keepalive_timeout=listen.keepalive_timeout_s,
-        )
-        self._edge = edge
-        self._routes = Routes(edge.settings.chat, edge.settings.guard)
+        self.loop = loop = asyncio.get_running_loop()
+        self.retiring = False
+        self.connections: set[Connection] = set()
+        self.heads = Deadlines(loop, edge.settings.listen.head_timeout_s, Connection.head_late)
+        self.bodies = Deadlines(loop, edge.settings.listen.body_timeout_s, Connection.body_late)
+        self.idle: Deadlines[Connection] = Deadlines(loop, edge.settings.listen.keepalive_timeout_s, Connection.close)
+        self.tunnels = Deadlines(loop, edge.settings.listen.tunnel_idle_timeout_s, Connection.tunnel_idle)
+        self.lingering: Deadlines[Connection] = Deadlines(loop, LINGER_S, Connection.close)
         self._exchanges: set[Exchange] = set()
-        self._idle = asyncio.Event()
-        self._idle.set()
+        self._by_address: Counter[str] = Counter()
+        self._no_connection = asyncio.Event()
+        self._no_connection.set()
+        self._nothing_under_way = asyncio.Event()
+        self._nothing_under_way.set()
+        self.use(edge)
 
     def use(self, edge: Edge) -> None:
-        """Let new connections and exchanges take place in other surroundings; those under way keep theirs."""
+        """Serve what begins from now on with this edge; exchanges under way keep theirs."""
         self._edge = edge
         self._routes = Routes(edge.settings.chat, edge.settings.guard)
-        self._kwargs["keepalive_timeout"] = edge.settings.listen.keepalive_timeout_s
+        self.listen: Listen = edge.settings.listen
+        self.limits: HeadLimits = self.listen.head_limits
+        self.watch: DisconnectWatch = edge.watch
+        self.delivery: DeliveryWatch = edge.delivery
+        self.heads.after_s = self.listen.head_timeout_s
+        self.bodies.after_s = self.listen.body_timeout_s
+        self.idle.after_s = self.listen.keepalive_timeout_s
+        self.tunnels.after_s = self.listen.tunnel_idle_timeout_s
 
     def __call__(self) -> Connection:
         """Make a connection."""
-        edge = self._edge
-        loop = asyncio.get_running_loop()
-        return Connection(
-            self,
-            loop=loop,
-            listen=edge.settings.listen,
-            watch=edge.watch,
-            delivery=edge.delivery,
-            **self._kwargs,
-        )
+        return Connection(self)
 
     @property
     def under_way(self) -> int:
@@ -97,88 +83,88 @@ class Front(web.Server):
 
     async def drain(self, timeout_s: float) -> None:
         """Let exchanges under way finish for a while; then downstream is left to see its stream broken off."""
-        for connection in self.connections:
-            cast("Connection", connection).retire()
+        self.retiring = True
+        for connection in tuple(self.connections):
+            connection.retire()
         try:
             async with asyncio.timeout(timeout_s):
-                await self._idle.wait()
+                await self._nothing_under_way.wait()
         except TimeoutError:
             log.warning("shutdown_cancels", exchanges=len(self._exchanges))
         for exchange in tuple(self._exchanges):
             exchange.left(Cause.SHUTDOWN)
 
-    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        match = self._routes.find(request.method, request.raw_path)
-        if isinstance(match, CancelMatch):
-            return await self._cancel(request, match)
-        exchange = self._exchange(request, match)
-        self._exchanges.add(exchange)
-        self._idle.clear()
+    async def shutdown(self, timeout_s: float) -> None:
+        """End every connection; those with something still to be written, after a while."""
+        self.retiring = True
+        for connection in tuple(self.connections):
+            connection.retire()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                await self._no_connection.wait()
+        for connection in tuple(self.connections):
+            connection.abort()
+        for deadlines in (self.heads, self.bodies, self.idle, self.tunnels, self.lingering):
+            deadlines.close()
+
+    # -- for connections -----------------------------------------------------------------------------------------------
+
+    def peer_of(self, transport: asyncio.Transport) -> Peer:
+        """Say who is on the other end."""
+        return peer_of(transport, self.listen.trusted_proxies)
+
+    def admit(self, connection: Connection) -> SidecarError | None:
+        """Take a connection in; say why it is one too many, if it is."""
+        self.connections.add(connection)
+        self._no_connection.clear()
+        address = connection.peer.address
+        self._by_address[address] += 1
+        if len(self.connections) > self.listen.connections_max:
+            return OverloadedError("there are too many connections")
+        if 0 < self.listen.connections_per_address_max < self._by_address[address]:
+            return TooManyError("there are too many connections from this address")
+        return None
+
+    def forget(self, connection: Connection) -> None:
+        """Let a connection go that is closed."""
+        self.connections.discard(connection)
+        if not self.connections:
+            self._no_connection.set()
+        address = connection.peer.address
+        self._by_address[address] -= 1
+        if not self._by_address[address]:
+            del self._by_address[address]
+
+    def refused(self, error: SidecarError) -> None:
+        """Take note of what never became an exchange."""
+        log.info("refused", error=type(error).__name__.removesuffix("Error"), reason=str(error))
+
+    def begin(self, connection: Connection, request: Request) -> None:
+        """Begin the exchange of a request. A bug of ours is a 500, and shows."""
         try:
-            keep_alive = await exchange.run()
-        finally:
-            self._exchanges.discard(exchange)
-            if not self._exchanges:
-                self._idle.set()
-            _log_exchange(request, exchange)
-            self._edge.observer.exchange_ended(exchange.tally.status, exchange.tally.failure)
-        retiring = cast("Connection", request.protocol).retiring
-        return cast("web.StreamResponse", Relayed(keep_alive=keep_alive and not retiring))
+            exchange = self._exchange(connection, request)
+            self._exchanges.add(exchange)
+            self._nothing_under_way.clear()
+            exchange.begin()
+        except Exception as error:  # whatever it is, downstream is owed an answer
+            log.error("request_failed", method=request.method, exc_info=error)  # noqa: TRY400  (with the error itself)
+            connection.refuse(BugError(repr(error)))
 
-    def _exchange(self, request: web.BaseRequest, match: ChatMatch | GuardMatch | None) -> Exchange:
-        connection = cast("Connection", request.protocol)
-        peer = self._peer(request)
-        if match is None:
-            return Exchange(self._edge, connection, request, peer)
-        if isinstance(match, GuardMatch):
-            return GuardedExchange(self._edge, connection, request, peer, match)
-        return ChatExchange(self._edge, connection, request, peer, match)
+    def ended(self, exchange: Exchange) -> None:
+        """Write the canonical line of an exchange that is over."""
+        self._exchanges.discard(exchange)
+        if not self._exchanges:
+            self._nothing_under_way.set()
+        exchange.report()
 
-    async def _cancel(self, request: web.BaseRequest, match: CancelMatch) -> web.StreamResponse:
-        try:
-            response = await answer_cancel(self._edge, request, match.chat)
-        except DownstreamGoneError:
-            return cast("web.StreamResponse", Relayed(keep_alive=False))
-        log.info("cancel", route=match.chat.cancel_path, status=response.status)
-        return response
-
-    def _peer(self, request: web.BaseRequest) -> Peer:
-        address = request.remote or "unix:"
-        trusted = any(_within(address, network) for network in self._edge.settings.listen.trusted_proxies)
-        return Peer(address=address, scheme=request.scheme, trusted=trusted)
-
-
-def _within(address: str, network: Any) -> bool:  # noqa: ANN401  (IPv4Network or IPv6Network)
-    try:
-        return ip_address(address) in network
-    except ValueError:
-        return False
-
-
-def _log_exchange(request: web.BaseRequest, exchange: Exchange) -> None:
-    """Write the canonical line: durations in milliseconds; no query, no body, no identity."""
-    tally = exchange.tally
-    turn = exchange.turn
-    now = asyncio.get_running_loop().time()
-    cause = turn.cause if turn is not None and turn.cause is not None else tally.cause
-    log.info(
-        "exchange",
-        request_id=tally.request_id,
-        turn=turn.id if turn else None,
-        route=turn.route if turn else None,
-        method=request.method,
-        path=path_of(request.raw_path),
-        status=tally.status,
-        aborted_by=_aborted_by(cause) if tally.status == DOWNSTREAM_LEFT else None,
-        cause=cause.value if cause else None,
-        state=turn.state.value if turn else None,
-        bytes_up=tally.bytes_up,
-        bytes_down=tally.bytes_down,
-        head_ms=round((tally.head_at - tally.began_at) * 1000, 1) if tally.head_at else None,
-        duration_ms=round((now - tally.began_at) * 1000, 1),
-        error=tally.error,
-    )
-
-
-def _aborted_by(cause: Cause | None) -> str:
-    return ABORTED_BY.get(cause, "downstream") if cause is not None else "downstream"
+    def _exchange(self, connection: Connection, request: Request) -> Exchange:
+        match = self._routes.find(request.method, request.target)
+        match match:
+            case ChatMatch():
+                return ChatExchange(self._edge, self, connection, request, match)
+            case CancelMatch():
+                return CancelExchange(self._edge, self, connection, request, match)
+            case GuardMatch():
+                return GuardedExchange(self._edge, self, connection, request, match)
+            case None:
+                return Exchange(self._edge, self, connection, request)

@@ -12,12 +12,16 @@ import socket
 import struct
 import termios
 from contextlib import suppress
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Final
 
+from sidecar.downstream.headers import Peer
 from sidecar.turn.state import Cause
 
 if TYPE_CHECKING:
     import asyncio
+    from collections.abc import Iterable
+    from ipaddress import IPv4Network, IPv6Network
 
 NOTSENT_LOWAT_BYTES: Final = 16_384
 WRITE_HIGH_BYTES: Final = 65_536
@@ -52,6 +56,14 @@ def tune(transport: asyncio.Transport, *, write_timeout_s: float) -> None:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         for option, value in options.items():
             sock.setsockopt(socket.IPPROTO_TCP, option, value)
+
+
+def peer_of(transport: asyncio.Transport, trusted: Iterable[IPv4Network | IPv6Network]) -> Peer:
+    """Say who is on the other end, and whether what it says of others is believed."""
+    name = transport.get_extra_info("peername")
+    address = name[0] if isinstance(name, tuple) else "unix:"
+    scheme = "http" if transport.get_extra_info("sslcontext") is None else "https"
+    return Peer(address=address, scheme=scheme, trusted=any(_within(address, network) for network in trusted))
 
 
 def unacknowledged(transport: asyncio.WriteTransport) -> int:
@@ -102,6 +114,13 @@ def time_out_cause(sock: socket.socket) -> Cause:
     except OSError:
         there = True
     return Cause.STALLED if there else Cause.VANISHED
+
+
+def _within(address: str, network: IPv4Network | IPv6Network) -> bool:
+    try:
+        return ip_address(address) in network
+    except ValueError:  # a unix socket's
+        return False
 
 
 def _queued(sock: socket.socket) -> int:

@@ -3,13 +3,33 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, Protocol
 
+import structlog
+
+from sidecar.downstream.routes import path_of
+from sidecar.turn.state import Cause
+
 if TYPE_CHECKING:
-    from sidecar.turn.state import Cause
+    from sidecar.downstream.request import Request
+    from sidecar.turn.state import Turn
 
 DOWNSTREAM_LEFT: Final = 499
 """A status of logs and metrics only, by nginx's convention."""
+
+ABORTED_BY: Final = MappingProxyType(
+    {
+        Cause.OPERATOR: "operator",
+        Cause.SHUTDOWN: "sidecar",
+        Cause.EXPIRED: "sidecar",
+        Cause.STALLED: "sidecar",
+        Cause.UPSTREAM_FAILED: "upstream",
+    }
+)
+"""Who ended an exchange before its end, where it was not the client."""
+
+log = structlog.get_logger()
 
 
 class ExchangeObserver(Protocol):
@@ -40,3 +60,29 @@ class Tally:
     error: str | None = None
     failure: str | None = None
     """The short code of the error that downstream was, or would have been, answered with."""
+
+
+def log_exchange(tally: Tally, request: Request, turn: Turn | None, *, now: float) -> None:
+    """Write the canonical line: durations in milliseconds; no query, no body, no identity."""
+    cause = turn.cause if turn is not None and turn.cause is not None else tally.cause
+    log.info(
+        "exchange",
+        request_id=tally.request_id,
+        turn=turn.id if turn else None,
+        route=turn.route if turn else None,
+        method=request.method,
+        path=path_of(request.target),
+        status=tally.status,
+        aborted_by=_aborted_by(cause) if tally.status == DOWNSTREAM_LEFT else None,
+        cause=cause.value if cause else None,
+        state=turn.state.value if turn else None,
+        bytes_up=tally.bytes_up,
+        bytes_down=tally.bytes_down,
+        head_ms=round((tally.head_at - tally.began_at) * 1000, 1) if tally.head_at else None,
+        duration_ms=round((now - tally.began_at) * 1000, 1),
+        error=tally.error,
+    )
+
+
+def _aborted_by(cause: Cause | None) -> str:
+    return ABORTED_BY.get(cause, "downstream") if cause is not None else "downstream"

@@ -12,25 +12,25 @@ from typing import TYPE_CHECKING, Final
 
 from sidecar.downstream.exchange import Exchange
 from sidecar.downstream.handover import EndHandover
-from sidecar.downstream.headers import Field, with_fields, without
 from sidecar.downstream.newcomer import look_again, read_newcomer
 from sidecar.downstream.unseen import Unseen
 from sidecar.errors import DownstreamGoneError, ForestalledError, JournalUnavailableError
 from sidecar.turn.events import Delivered, DownstreamGone, EndedUnseen, Event, Forwarded, UpstreamLost
 from sidecar.turn.state import Cause, Policy, State
+from sidecar.wire.fields import with_fields, without
 
 if TYPE_CHECKING:
     import asyncio
 
-    from aiohttp import web
-
     from sidecar.downstream.connection import Connection
     from sidecar.downstream.edge import Edge
-    from sidecar.downstream.headers import Peer
+    from sidecar.downstream.request import Request
     from sidecar.downstream.routes import ChatMatch
+    from sidecar.downstream.server import Front
     from sidecar.engine.driver import LiveTurn
     from sidecar.errors import SidecarError
     from sidecar.turn.state import Turn
+    from sidecar.wire.fields import Field
 
 LEAVINGS: Final = frozenset({Cause.CLOSED, Cause.RESET, Cause.VANISHED})
 """The client's own doing; before its request is whole, they mean that the upload was cut."""
@@ -39,10 +39,8 @@ LEAVINGS: Final = frozenset({Cause.CLOSED, Cause.RESET, Cause.VANISHED})
 class TurnExchange(Exchange):
     """The life of a turn on its connections: the engine's LiveExchange. How its answer is relayed is its subclass's."""
 
-    def __init__(
-        self, edge: Edge, connection: Connection, request: web.BaseRequest, peer: Peer, match: ChatMatch
-    ) -> None:
-        super().__init__(edge, connection, request, peer)
+    def __init__(self, edge: Edge, front: Front, connection: Connection, request: Request, match: ChatMatch) -> None:
+        super().__init__(edge, front, connection, request)
         self._match = match
         self._live: LiveTurn | None = None
         self._handover = EndHandover(connection, edge.delivery, self._decided)
@@ -54,23 +52,27 @@ class TurnExchange(Exchange):
         """The turn as it now is; None before it was let in."""
         return self._live.turn if self._live else None
 
-    async def run(self) -> bool:
-        """Relay the turn; give whether downstream's connection may serve another request."""
-        try:
-            keep = await super().run()
-            if not keep and self._handover.pending:
-                self._connection.end_writing()
-                await self._handover.wait()  # a closed connection could no longer be asked what was acknowledged
-            return keep
-        finally:
-            self._running = False
-            self._release()
+    def _start(self) -> None:
+        self._run(self._forward())
+
+    def _end(self, *, keep: bool) -> None:
+        """Wait with the close: a closed connection could no longer be asked what was acknowledged."""
+        if not keep and self._handover.pending:
+            self._connection.end_writing()
+            self._handover.then(self._end_for_good)
+        else:
+            self._end_for_good(keep=keep)
+
+    def _end_for_good(self, *, keep: bool = False) -> None:
+        self._running = False
+        self._release()
+        super()._end(keep=keep)
 
     # -- before the upstream hears of it ---------------------------------------------------------------------------
 
     async def _forward(self) -> None:
         edge = self._edge
-        newcomer = await read_newcomer(self._request, self._match, edge)
+        newcomer = await read_newcomer(self._request, self._connection, self._match, edge)
         if self._over.done():
             return
         self.tally.request_id = newcomer.turn.request_id
@@ -85,7 +87,7 @@ class TurnExchange(Exchange):
             upstream.abort()
             return
         self._feed(Forwarded(at=edge.clock()))
-        self._send(upstream, newcomer.body, with_fields(self._request_fields(), newcomer.added_fields))
+        self._send(upstream, with_fields(self._request_fields(), newcomer.added_fields))
 
     async def _pass_gate(self, turn: Turn) -> Turn:
         """Wait for what is in the turn's way; give it as it is by then. Nothing is awaited behind the last look."""
@@ -93,6 +95,10 @@ class TurnExchange(Exchange):
         while await self._edge.gate.pass_(turn, timeout_s=chat.fence_timeout_s, left=self._over):
             turn = await look_again(turn, chat, self._edge)
         return turn
+
+    @property
+    def _offers_upgrade(self) -> bool:
+        return False  # a turn is an answer; a tunnel would hide it
 
     def _request_fields(self) -> list[Field]:
         return without(super()._request_fields(), b"expect")  # which was met here
@@ -114,7 +120,7 @@ class TurnExchange(Exchange):
 
     def left(self, cause: Cause) -> None:
         """Take note: downstream is gone. What that means for the upstream, the turn decides."""
-        if cause in LEAVINGS and not self._request.content.is_eof():
+        if cause in LEAVINGS and not self._request.body.complete:
             cause = Cause.UPLOAD_CUT
         self._note_departure(cause)
         self._finish(keep=False)
@@ -122,7 +128,7 @@ class TurnExchange(Exchange):
             self._feed(self._departure(cause))
         if not self._unseen.active:
             self.close_upstream()
-        self._connection.abort(framed=self._framed_answer)
+        self._connection.abort(framed=self._answer.framed)
 
     def _departure(self, cause: Cause) -> Event:
         """Say what a leaving is: where it is put up with, an answer that has ended is kept."""
@@ -155,7 +161,7 @@ class TurnExchange(Exchange):
             self._finish(keep=False)
         elif not self._handover.pending:
             return
-        self._connection.abort(framed=self._framed_answer)
+        self._connection.abort(framed=self._answer.framed)
 
     def drain_upstream(self) -> None:
         """Read on, unseen, until the missing ids show (law 4)."""

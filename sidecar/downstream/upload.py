@@ -1,79 +1,58 @@
-"""Sends one request upstream: its head and what is there of its body in one write, the rest as it comes.
+"""Sends one request upstream: its head and what is there of its body in one write, the rest at once as it comes.
 
-The upstream's pace is downstream's: each piece waits until the upstream takes more. A body that came in chunks is sent
-in chunks of our own.
+The bytes pass as they came, framing and all. The upstream's pace is downstream's: while it takes no more, nothing more
+is read.
 """
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING
-
-from aiohttp import ClientError, web
-
-from sidecar.downstream.body import Coding, chunk, end_of
-from sidecar.errors import SidecarError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from sidecar.downstream.request import RequestBody
+    from sidecar.errors import PeerError
     from sidecar.upstream.connection import UpstreamConnection
 
 
 class Upload:
-    """The sending of one request. `broke` is called when its body does not come whole."""
+    """The sending of one request: the body's taker. `broke` is called when the body does not come whole."""
 
-    def __init__(self, request: web.BaseRequest, broke: Callable[[Exception], None]) -> None:
-        self.body_bytes = 0
-        """How many bytes of the body were sent, without framing."""
+    __slots__ = ("_body", "_broke", "_upstream", "again")
+
+    def __init__(self, body: RequestBody, broke: Callable[[PeerError], None]) -> None:
         self.again: bytes | None = None
         """The whole request, while it may have to be sent again because its connection was a kept one."""
-        self._content = request.content
-        self._coding = Coding.CHUNKED if _is_chunked(request) else Coding.AS_CAME
+        self._body = body
         self._broke = broke
-        self._pump: asyncio.Task[None] | None = None
+        self._upstream: UpstreamConnection | None = None
 
-    def take_buffered(self) -> bytes:
-        """Take what of the body is there without waiting."""
-        return self._content.read_nowait(-1) if self._content.is_eof() else b""
-
-    def begin(self, upstream: UpstreamConnection, head: bytes, body: bytes) -> None:
-        """Send the head and the body so far; go on with the rest in the background."""
-        sent = head + self._framed(body)
-        self.body_bytes += len(body)
-        if self._content.at_eof():
-            self.again = sent + end_of(self._coding) if upstream.reused else None
-            self.send_whole(upstream, sent + end_of(self._coding))
+    def begin(self, upstream: UpstreamConnection, head: bytes) -> None:
+        """Send the head and the body so far; the rest follows."""
+        sent = head + self._body.take()
+        upstream.send(sent)
+        if self._body.complete:
+            self.again = sent if upstream.reused else None
+            upstream.request_sent()
         else:
-            upstream.send(sent)
-            self._pump = asyncio.create_task(self._send_rest(upstream))
-
-    def send_whole(self, upstream: UpstreamConnection, request: bytes) -> None:
-        """Send a request that is all there."""
-        upstream.send(request)
-        upstream.request_sent()
+            self._upstream = upstream
+            self._body.flow(self)
 
     def stop(self) -> None:
         """Send nothing more; harmless when done twice."""
-        if self._pump is not None:
-            self._pump.cancel()
+        self._upstream = None
 
-    async def _send_rest(self, upstream: UpstreamConnection) -> None:
-        try:
-            async for data in self._content.iter_any():
-                upstream.send(self._framed(data))
-                self.body_bytes += len(data)
-                await upstream.drain()
-        except SidecarError:
-            return  # the upstream's end of it is told by its answer, or by answer_failed
-        except (ClientError, OSError, web.RequestPayloadError) as error:
-            self._broke(error)
+    def body_received(self, data: bytes) -> None:
+        """Send what came."""
+        upstream = self._upstream
+        if upstream is None:
             return
-        self.send_whole(upstream, end_of(self._coding))
+        upstream.send(data)
+        if self._body.complete:
+            self._upstream = None
+            upstream.request_sent()
 
-    def _framed(self, data: bytes) -> bytes:
-        return chunk(data) if self._coding is Coding.CHUNKED else data
-
-
-def _is_chunked(request: web.BaseRequest) -> bool:
-    return "chunked" in request.headers.get("Transfer-Encoding", "").lower()
+    def body_broke(self, error: PeerError) -> None:
+        """Take note that the upstream must not take the request for whole."""
+        self._broke(error)

@@ -1,9 +1,9 @@
 """An answer as its bytes come in: interim heads, the head, the body, its end. Knows no socket.
 
-bytes -> head.HeadReader -> informational_received / head_received
-      -> framing.feed    -> body_received, in the same call
+bytes -> HeadReader   -> informational_received / head_received / switched
+      -> framing.feed -> body_received, in the same call
 
-A receiver hears either `body_received(..., last=True)` or `answer_failed`, never both, never twice, and then nothing.
+A receiver hears one of `body_received(..., last=True)`, `switched` and `answer_failed`, once, and then nothing.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import Final, Protocol
 
-from sidecar.errors import PeerError, UpstreamProtocolError
-from sidecar.upstream.framing import Framing, UntilCloseBody, framing_for
-from sidecar.upstream.head import Head, HeadReader, parse_head
+from sidecar.errors import MalformedError, PeerError, UpstreamProtocolError
+from sidecar.wire.answer_head import Head, answer_reader, parse_head
+from sidecar.wire.framing import Framing, UntilCloseBody, framing_for
 
 INFORMATIONAL_MAX: Final = 256
 
@@ -23,6 +23,9 @@ class AnswerReceiver(Protocol):
 
     def informational_received(self, head: Head, raw: bytes) -> None:
         """Take an interim answer (1xx, but never 101); `raw` is its bytes as they came."""
+
+    def switched(self, head: Head, raw: bytes, behind: bytes) -> None:
+        """Take the connection: the upstream has switched protocols (101), as offered; `behind` came after its head."""
 
     def head_received(self, head: Head, framing: Framing) -> None:
         """Take the final head."""
@@ -35,14 +38,24 @@ class AnswerReceiver(Protocol):
 
 
 class Answer:
-    """The answer to one request of the given method."""
+    """The answer to one request of the given method. `offers_upgrade`: it may switch protocols."""
 
-    __slots__ = ("_method", "_reader", "_receiver", "framing", "informational", "keeps_alive", "surplus")
+    __slots__ = (
+        "_method",
+        "_offers_upgrade",
+        "_reader",
+        "_receiver",
+        "framing",
+        "informational",
+        "keeps_alive",
+        "surplus",
+    )
 
-    def __init__(self, receiver: AnswerReceiver, method: str) -> None:
+    def __init__(self, receiver: AnswerReceiver, method: str, *, offers_upgrade: bool = False) -> None:
         self._receiver: AnswerReceiver | None = receiver
         self._method = method
-        self._reader = HeadReader()
+        self._offers_upgrade = offers_upgrade
+        self._reader = answer_reader()
         self.framing: Framing | None = None
         """Where the body ends, once the final head is in."""
         self.informational = 0
@@ -64,6 +77,8 @@ class Answer:
                 self._feed_heads(data)
             else:
                 self._feed_body(data, self.framing)
+        except MalformedError as error:
+            self.fail(UpstreamProtocolError(f"malformed answer: {error}"))
         except UpstreamProtocolError as error:
             self.fail(error)
 
@@ -100,8 +115,18 @@ class Answer:
             if head.status >= HTTPStatus.OK:
                 self._take_final(head, data)
                 return
-            self._count_informational(head)
+            if head.status == HTTPStatus.SWITCHING_PROTOCOLS:
+                self._switch(head, raw, data)
+                return
+            self._count_informational()
             self._receiver.informational_received(head, raw)
+
+    def _switch(self, head: Head, raw: bytes, behind: bytes) -> None:
+        if not self._offers_upgrade:
+            raise UpstreamProtocolError("switched protocols, which nobody offered")
+        receiver = self._take_receiver()
+        if receiver is not None:
+            receiver.switched(head, raw, behind)
 
     def _take_final(self, head: Head, behind: bytes) -> None:
         framing = self.framing = framing_for(head, self._method)
@@ -111,10 +136,8 @@ class Answer:
         if behind or framing.complete:
             self._feed_body(behind, framing)
 
-    def _count_informational(self, head: Head) -> None:
+    def _count_informational(self) -> None:
         self.informational += 1
-        if head.status == HTTPStatus.SWITCHING_PROTOCOLS:
-            raise UpstreamProtocolError("switched protocols, which nobody offered")
         if self.informational > INFORMATIONAL_MAX:
             raise UpstreamProtocolError(f"more than {INFORMATIONAL_MAX} interim answers")
 

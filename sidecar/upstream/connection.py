@@ -2,15 +2,15 @@
 
 After `begin`, the receiver hears an end or a failure exactly once, and after `abort` nothing. From that moment on the
 connection is no longer its receiver's: it is kept for another request or dropped, and whoever began may not touch it
-again.
+again. Where the upstream switched protocols, the connection is a tunnel's from then on, to its end.
 """
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Protocol, cast
 
-from sidecar.errors import BugError, UpstreamProtocolError, UpstreamTimeoutError
+from sidecar.errors import BugError, UpstreamTimeoutError
 from sidecar.upstream.answer import Answer, AnswerReceiver
 from sidecar.upstream.sockets import bytes_acked, is_quiet, read_leftover, tune
 
@@ -19,7 +19,36 @@ if TYPE_CHECKING:
 
     from sidecar.config import Upstream
 
-__all__ = ["AnswerReceiver", "UpstreamConnection"]
+__all__ = ["Requester", "TunnelEnd", "UpstreamConnection"]
+
+
+class Requester(AnswerReceiver, Protocol):
+    """Whoever sends a request, and takes its answer."""
+
+    def upload_full(self) -> None:
+        """Send no more for now."""
+
+    def upload_drained(self) -> None:
+        """Send on."""
+
+
+class TunnelEnd(Protocol):
+    """Whoever takes what comes through a connection that has switched protocols."""
+
+    def upstream_received(self, data: bytes) -> None:
+        """Take bytes."""
+
+    def upstream_ended(self) -> None:
+        """Take note that no more bytes will come; the upstream may still read."""
+
+    def upstream_lost(self) -> None:
+        """Take note that the connection is gone."""
+
+    def upload_full(self) -> None:
+        """Send no more for now."""
+
+    def upload_drained(self) -> None:
+        """Send on."""
 
 
 class UpstreamConnection(asyncio.Protocol):
@@ -39,13 +68,13 @@ class UpstreamConnection(asyncio.Protocol):
         self._on_lost = on_lost
         self._loop = asyncio.get_running_loop()
         self._answer: Answer | None = None
+        self._requester: Requester | TunnelEnd | None = None
+        self._tunnel: TunnelEnd | None = None
         self._acked_before: int | None = None
         self._whole = False  # the request
         self._surplus = False
         self._gone = False
         self._paused = False
-        self._writable = asyncio.Event()
-        self._writable.set()
         self._lost = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
         self._since = 0.0  # when the upstream last showed life, or was last not the one to be waited for
@@ -53,11 +82,12 @@ class UpstreamConnection(asyncio.Protocol):
 
     # -- the request ---------------------------------------------------------------------------------------------------
 
-    def begin(self, receiver: AnswerReceiver, *, method: str) -> None:
-        """Begin a request, whose answer goes to the receiver. On a closed connection, `answer_failed` follows soon."""
+    def begin(self, requester: Requester, *, method: str, offers_upgrade: bool = False) -> None:
+        """Begin a request, whose answer goes to the requester. On a closed connection, `answer_failed` follows soon."""
         if self._answer is not None:
             raise BugError("a second request was begun on a connection that is busy")
-        self._answer = Answer(receiver, method)
+        self._answer = Answer(requester, method, offers_upgrade=offers_upgrade)
+        self._requester = requester
         self._acked_before = bytes_acked(self._transport) if self.reused else None
         self._whole = False
         self._since = self._loop.time()
@@ -72,16 +102,21 @@ class UpstreamConnection(asyncio.Protocol):
             self._since = self._loop.time()
             self._transport.write(data)
 
-    async def drain(self) -> None:
-        """Wait until the connection takes more. Raises UpstreamProtocolError where it is closed, by whomever."""
-        await self._writable.wait()
-        if self._gone:
-            raise UpstreamProtocolError("the connection is closed")
-
     def request_sent(self) -> None:
         """Say that the request is whole: the upstream's time to answer begins, and the connection may be used again."""
         self._whole = True
         self._since = self._loop.time()
+
+    def end_sending(self) -> None:
+        """Say that nothing more will be sent through the tunnel; the upstream may still send."""
+        if not self._gone and self._transport.can_write_eof():
+            self._transport.write_eof()
+
+    def become_tunnel(self, end: TunnelEnd) -> None:
+        """Pass bytes on as they are from now on; whoever has the tunnel sees to its time. For use within `switched`."""
+        self._requester = self._tunnel = end
+        self._answer = None
+        self._stop_timer()
 
     def pause_reading(self) -> None:
         """Let the upstream wait. Harmless when done twice."""
@@ -97,11 +132,18 @@ class UpstreamConnection(asyncio.Protocol):
             if not self._transport.is_closing():
                 self._transport.resume_reading()
 
+    def close(self) -> None:
+        """Drop the connection once what was sent is out; for a tunnel that is over."""
+        self._requester = self._tunnel = None
+        self._mark_gone()
+        self._transport.close()
+
     def abort(self) -> None:
         """Drop the connection at once; the receiver hears nothing any more. Harmless when done twice."""
         if self._answer is not None:
             self._answer.forget()
             self._answer = None
+        self._requester = self._tunnel = None
         self._mark_gone()
         self._transport.abort()
 
@@ -144,6 +186,9 @@ class UpstreamConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Hand on what came."""
+        if self._tunnel is not None:
+            self._tunnel.upstream_received(data)
+            return
         answer = self._answer
         if answer is None:
             self._surplus = True
@@ -156,13 +201,20 @@ class UpstreamConnection(asyncio.Protocol):
         if answer.over:
             self._release(answer)
 
-    def eof_received(self) -> None:
-        """End the answer: an upstream that sends no more is of no more use, even if it still listens."""
+    def eof_received(self) -> bool:
+        """End the answer: an upstream that sends no more is of no more use, unless it is in a tunnel."""
+        if self._tunnel is not None:
+            self._tunnel.upstream_ended()
+            return self._transport.get_extra_info("ssl_object") is None  # TLS has no half-closed connections
         self._end_input(None)
+        return False
 
     def connection_lost(self, error: Exception | None) -> None:
         """End the answer, after what the kernel still holds of it."""
         self._mark_gone()
+        tunnel, self._tunnel = self._tunnel, None
+        if tunnel is not None:
+            tunnel.upstream_lost()
         leftover = read_leftover(self._transport) if error is not None and self._answer is not None else b""
         if leftover:
             self.data_received(leftover)
@@ -171,13 +223,15 @@ class UpstreamConnection(asyncio.Protocol):
         self._on_lost(self)
 
     def pause_writing(self) -> None:
-        """Make `drain` wait."""
-        self._writable.clear()
+        """Have the requester wait."""
+        if self._requester is not None:
+            self._requester.upload_full()
 
     def resume_writing(self) -> None:
-        """Let `drain` go on."""
+        """Let the requester go on."""
         self._since = self._loop.time()
-        self._writable.set()
+        if self._requester is not None:
+            self._requester.upload_drained()
 
     # -- the end -------------------------------------------------------------------------------------------------------
 
@@ -196,7 +250,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._surplus = self.surplus or answer.surplus
         if self._answer is not answer:
             return  # the receiver aborted
-        reusable, self._answer = self.reusable, None
+        reusable, self._answer, self._requester = self.reusable, None, None
         if reusable:
             self.resume_reading()
             self._on_idle(self)
@@ -205,7 +259,9 @@ class UpstreamConnection(asyncio.Protocol):
 
     def _mark_gone(self) -> None:
         self._gone = True
-        self._writable.set()
+        self._stop_timer()
+
+    def _stop_timer(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

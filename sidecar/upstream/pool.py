@@ -51,7 +51,7 @@ class UpstreamPool:
 
         Raises UpstreamUnreachableError where none can be made, UpstreamTimeoutError after `connect_timeout_s`.
         """
-        kept = None if fresh else self._check_out()
+        kept = None if fresh else self.check_out()
         return kept or await self._open()
 
     async def close(self) -> None:
@@ -67,7 +67,8 @@ class UpstreamPool:
         for connection in idle:
             await connection.wait_lost()
 
-    def _check_out(self) -> UpstreamConnection | None:
+    def check_out(self) -> UpstreamConnection | None:
+        """Give an idle connection that is good, without a wait; None where there is none."""
         while self._idle:
             connection, _since = self._idle.popitem()
             if connection.is_quiet:

@@ -68,7 +68,7 @@ async def cancel(running: Scene, ids: Mapping[str, object], *, who: str = ALICE)
     client = await running.client()
     await client.cancel(ids, who=who)
     answer = await client.answer()
-    assert answer.get("Content-Type") == b"application/json; charset=utf-8"
+    assert answer.get("Content-Type") == b"application/json"
     return answer.status, answer.body
 
 

@@ -37,11 +37,7 @@ SMUGGLED = b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
         b"POST / HTTP/1.1\r\n" + HOST + LENGTHS,
         b"POST / HTTP/1.1\r\n" + HOST + SMUGGLED,
         b"POST / HTTP/1.1\r\n" + HOST + b"Content-Length: -1\r\n\r\n",
-        b"POST / HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n",
         b"POST / HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n",
-        b"GET /" + b"a" * 9000 + b" HTTP/1.1\r\n" + HOST + b"\r\n",
-        b"GET / HTTP/1.1\r\n" + HOST + b"X: " + b"a" * 9000 + b"\r\n\r\n",
-        b"GET / HTTP/1.1\r\n" + HOST + b"X: a\r\n" * 200 + b"\r\n",
     ],
 )
 async def test_what_cannot_be_read_is_a_400(running: Scene, request_: bytes) -> None:
@@ -162,11 +158,117 @@ async def test_a_slow_upstream_is_not_a_slow_head(tmp_path: Path) -> None:
         assert (await client.answer()).status == 504
 
 
-async def test_connect_opens_no_tunnel(running: Scene) -> None:
+REFUSED = {
+    "coding unknown": (501, b"POST / HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n"),
+    "coding before chunked": (
+        501,
+        b"POST / HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+    ),
+    "chunked twice in one": (
+        501,
+        b"POST / HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: chunked, chunked\r\n\r\n0\r\n\r\n",
+    ),
+    "connect": (501, b"CONNECT app.example:443 HTTP/1.1\r\nHost: app.example:443\r\n\r\n"),
+    "long target": (414, b"GET /" + b"a" * 9000 + b" HTTP/1.1\r\n" + HOST + b"\r\n"),
+    "long target, no end": (414, b"GET /" + b"a" * 9000),
+    "long field": (431, b"GET / HTTP/1.1\r\n" + HOST + b"X: " + b"a" * 9000 + b"\r\n\r\n"),
+    "many fields": (431, b"GET / HTTP/1.1\r\n" + HOST + b"X: a\r\n" * 200 + b"\r\n"),
+    "head without end": (431, b"GET / HTTP/1.1\r\n" + HOST + (b"X: " + b"a" * 8000 + b"\r\n") * 9),
+    "coding comes twice": (
+        400,
+        b"POST / HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: chunked\r\n" * 2 + b"\r\n0\r\n\r\n",
+    ),
+    "coding on 1.0": (400, b"POST / HTTP/1.0\r\n" + HOST + b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n"),
+    "length repeated alike": (400, b"POST / HTTP/1.1\r\n" + HOST + b"Content-Length: 2\r\nContent-Length: 2\r\n\r\nhi"),
+    "length listed": (400, b"POST / HTTP/1.1\r\n" + HOST + b"Content-Length: 2, 2\r\n\r\nhi"),
+    "length signed": (400, b"POST / HTTP/1.1\r\n" + HOST + b"Content-Length: +2\r\n\r\nhi"),
+    "length empty": (400, b"POST / HTTP/1.1\r\n" + HOST + b"Content-Length: \r\n\r\n"),
+    "length huge": (400, b"POST / HTTP/1.1\r\n" + HOST + b"Content-Length: 99999999999999999999\r\n\r\n"),
+    "length hexadecimal": (400, b"POST / HTTP/1.1\r\n" + HOST + b"Content-Length: 0x2\r\n\r\nhi"),
+    "version 0.9": (400, b"GET / HTTP/0.9\r\n" + HOST + b"\r\n"),
+    "version 2.0": (400, b"GET / HTTP/2.0\r\n" + HOST + b"\r\n"),
+    "version 1.2": (400, b"GET / HTTP/1.2\r\n" + HOST + b"\r\n"),
+    "version in small letters": (400, b"GET / http/1.1\r\n" + HOST + b"\r\n"),
+    "no version": (400, b"GET /\r\n\r\n"),
+    "http/2 preface": (400, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"),
+    "no host": (400, b"GET / HTTP/1.1\r\n\r\n"),
+    "empty host": (400, b"GET / HTTP/1.1\r\nHost: \r\n\r\n"),
+    "two hosts": (400, b"GET / HTTP/1.1\r\n" + HOST + HOST + b"\r\n"),
+    "two hosts on 1.0": (400, b"GET / HTTP/1.0\r\n" + HOST + HOST + b"\r\n"),
+    "host with user": (400, b"GET / HTTP/1.1\r\nHost: me@app.example\r\n\r\n"),
+    "host with path": (400, b"GET / HTTP/1.1\r\nHost: app.example/x\r\n\r\n"),
+    "host listed": (400, b"GET / HTTP/1.1\r\nHost: app.example, other\r\n\r\n"),
+    "host with odd port": (400, b"GET / HTTP/1.1\r\nHost: app.example:http\r\n\r\n"),
+    "absolute, other host": (400, b"GET http://other.example/ HTTP/1.1\r\n" + HOST + b"\r\n"),
+    "absolute, other port": (400, b"GET http://app.example:81/ HTTP/1.1\r\n" + HOST + b"\r\n"),
+    "absolute, other scheme": (400, b"GET ftp://app.example/ HTTP/1.1\r\n" + HOST + b"\r\n"),
+    "absolute, with user": (400, b"GET http://me@app.example/ HTTP/1.1\r\n" + HOST + b"\r\n"),
+    "target relative": (400, b"GET x HTTP/1.1\r\n" + HOST + b"\r\n"),
+    "target with fragment": (400, b"GET /x#y HTTP/1.1\r\n" + HOST + b"\r\n"),
+    "target with space": (400, b"GET /x y HTTP/1.1\r\n" + HOST + b"\r\n"),
+    "target with tab": (400, b"GET /x\ty HTTP/1.1\r\n" + HOST + b"\r\n"),
+    "asterisk but for OPTIONS": (400, b"GET * HTTP/1.1\r\n" + HOST + b"\r\n"),
+    "method is no token": (400, b"G[T / HTTP/1.1\r\n" + HOST + b"\r\n"),
+    "two spaces": (400, b"GET  / HTTP/1.1\r\n" + HOST + b"\r\n"),
+    "space before the line": (400, b" GET / HTTP/1.1\r\n" + HOST + b"\r\n"),
+    "space behind the line": (400, b"GET / HTTP/1.1 \r\n" + HOST + b"\r\n"),
+    "space before the colon": (400, b"GET / HTTP/1.1\r\nHost : app.example\r\n\r\n"),
+    "first field folded": (400, b"GET / HTTP/1.1\r\n X: a\r\n" + HOST + b"\r\n"),
+    "field folded by tab": (400, b"GET / HTTP/1.1\r\n" + HOST + b"X: a\r\n\tb\r\n\r\n"),
+    "no colon": (400, b"GET / HTTP/1.1\r\n" + HOST + b"nonsense\r\n\r\n"),
+    "no name": (400, b"GET / HTTP/1.1\r\n" + HOST + b": a\r\n\r\n"),
+    "name is no token": (400, b"GET / HTTP/1.1\r\n" + HOST + b"X(a): b\r\n\r\n"),
+    "bare CR in a value": (400, b"GET / HTTP/1.1\r\n" + HOST + b"X: a\rb\r\n\r\n"),
+    "bare LF in a value": (400, b"GET / HTTP/1.1\r\n" + HOST + b"X: a\nY: b\r\n\r\n"),
+    "bare LF, no end": (400, b"GET / HTTP/1.1\n"),
+    "vertical tab": (400, b"GET / HTTP/1.1\r\n" + HOST + b"X: a\x0bb\r\n\r\n"),
+    "delete": (400, b"GET / HTTP/1.1\r\n" + HOST + b"X: a\x7fb\r\n\r\n"),
+    "NUL in the name": (400, b"GET / HTTP/1.1\r\n" + HOST + b"X\x00: a\r\n\r\n"),
+    "many empty lines": (400, b"\r\n" * 20 + b"GET / HTTP/1.1\r\n" + HOST + b"\r\n"),
+    "chunk size empty": (400, b"POST / HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: chunked\r\n\r\n\r\n"),
+    "chunk size signed": (400, b"POST / HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: chunked\r\n\r\n+1\r\na\r\n"),
+    "chunk size 0x": (400, b"POST / HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: chunked\r\n\r\n0x1\r\na\r\n"),
+    "chunk size huge": (
+        400,
+        b"POST / HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: chunked\r\n\r\n" + b"f" * 17 + b"\r\n",
+    ),
+    "chunk ended by LF": (400, b"POST / HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: chunked\r\n\r\n1\na\n0\n\n"),
+    "chunk longer than said": (400, b"POST / HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: chunked\r\n\r\n1\r\nab\r\n"),
+}
+
+
+@pytest.mark.parametrize(("status", "request_"), REFUSED.values(), ids=REFUSED.keys())
+async def test_what_others_could_understand_otherwise_is_refused(running: Scene, status: int, request_: bytes) -> None:
     client = await running.client()
-    await client.send(b"CONNECT app.example:443 HTTP/1.1\r\nHost: app.example:443\r\n\r\n")
-    peer, request = await running.upstream.request()
-    assert request.start == b"CONNECT app.example:443 HTTP/1.1"
-    await peer.send(b"HTTP/1.1 200 Connected\r\n\r\n")
-    assert (await client.answer()).status == 502
-    await peer.gone()
+    await client.send(request_)
+    answer = await client.answer()
+    assert (answer.status, answer.get("Connection")) == (status, b"close")
+    await client.gone()
+    await running.upstream_is_left_alone()
+
+
+TAKEN = {
+    "odd method": b"M-SEARCH /x HTTP/1.1\r\n" + HOST + b"\r\n",
+    "method of letters nobody knows": b"FROBNICATE /x HTTP/1.1\r\n" + HOST + b"\r\n",
+    "method in small letters": b"get /x HTTP/1.1\r\n" + HOST + b"\r\n",
+    "empty lines before": b"\r\n\r\nGET /x HTTP/1.1\r\n" + HOST + b"\r\n",
+    "absolute": b"GET http://APP.example:80/x HTTP/1.1\r\n" + HOST + b"\r\n",
+    "asterisk": b"OPTIONS * HTTP/1.1\r\n" + HOST + b"\r\n",
+    "double slash": b"GET //x//y HTTP/1.1\r\n" + HOST + b"\r\n",
+    "encoded dots": b"GET /%2e%2E/x;y=z HTTP/1.1\r\n" + HOST + b"\r\n",
+    "ill-encoded": b"GET /%zz%? HTTP/1.1\r\n" + HOST + b"\r\n",
+    "empty query": b"GET /x? HTTP/1.1\r\n" + HOST + b"\r\n",
+    "dot segments": b"GET /a/../b/./c HTTP/1.1\r\n" + HOST + b"\r\n",
+    "bytes": b"GET /caf\xc3\xa9\xff HTTP/1.1\r\n" + HOST + b"\r\n",
+    "host is an address": b"GET /x HTTP/1.1\r\nHost: [::1]:8080\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("request_", TAKEN.values(), ids=TAKEN.keys())
+async def test_what_is_merely_odd_passes_untouched(running: Scene, request_: bytes) -> None:
+    client = await running.client()
+    await client.send(request_)
+    peer, came = await running.upstream.request()
+    assert came.start == request_.lstrip(b"\r\n").partition(b"\r\n")[0]
+    await peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi")
+    assert (await client.answer()).body == b"hi"

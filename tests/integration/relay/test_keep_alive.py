@@ -122,14 +122,14 @@ async def test_a_kept_connection_that_closes_under_a_request_costs_the_client_no
     await peer.request()
     await peer.send(ok(b"1"))
     await client.answer()
-    check_out = UpstreamPool._check_out
+    check_out = UpstreamPool.check_out
 
     def closed_too_late(pool: UpstreamPool) -> UpstreamConnection | None:
         connection = check_out(pool)
         peer.close()
         return connection
 
-    monkeypatch.setattr(UpstreamPool, "_check_out", closed_too_late)
+    monkeypatch.setattr(UpstreamPool, "check_out", closed_too_late)
 
     await client.send(request_bytes(method, "/second", body=b"once" if method == "POST" else None))
     _, request = await running.upstream.request()

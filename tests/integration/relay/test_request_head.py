@@ -77,14 +77,16 @@ async def test_hop_by_hop_fields_go(running: Scene) -> None:
         b"x-mine: 1\r\nX-Other: 2\r\nConnection: x-SECOND\r\nX-Second: 3\r\nX-MINE: 4\r\nTE: trailers\r\n"
         b"Proxy-Connection: keep-alive\r\n\r\n",
     )
-    assert came.fields == [(b"Host", b"app.example"), (b"X-Other", b"2"), *FORWARDED]
+    assert came.fields == [(b"Host", b"app.example"), (b"X-Other", b"2"), (b"TE", b"trailers"), *FORWARDED]
 
 
-async def test_an_offer_to_upgrade_goes_no_further(running: Scene) -> None:
+@pytest.mark.parametrize("upgrade", [b"h2c", b"websocket, h2c", b"HTTP/2.0"])
+async def test_an_offer_to_upgrade_to_http_2_goes_no_further(running: Scene, upgrade: bytes) -> None:
+    """A tunnel of it would carry requests past everything here."""
     came = await pass_on(
         running,
-        b"GET /ws HTTP/1.1\r\nHost: app.example\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
-        b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+        b"GET /ws HTTP/1.1\r\nHost: app.example\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: %b\r\n"
+        b"HTTP2-Settings: AAMAAABkAAQCAAAAAAIAAAAA\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n" % upgrade,
     )
     assert came.fields == [
         (b"Host", b"app.example"),

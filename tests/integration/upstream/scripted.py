@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from sidecar.errors import PeerError
     from sidecar.upstream.connection import UpstreamConnection
-    from sidecar.upstream.framing import Framing
-    from sidecar.upstream.head import Head
+    from sidecar.wire.answer_head import Head
+    from sidecar.wire.framing import Framing
 
     Script = Callable[["Peer"], Awaitable[None]]
 
@@ -119,7 +119,7 @@ async def pool_for(port: int, *, name: str = "127.0.0.1", **settings: float) -> 
 
 
 class Recorder:
-    """An AnswerReceiver that writes down what it hears."""
+    """A Requester that writes down what it hears."""
 
     def __init__(self) -> None:
         self.interims: list[bytes] = []
@@ -130,7 +130,19 @@ class Recorder:
         self.error: PeerError | None = None
         self.on_head: Callable[[], None] = lambda: None
         self.on_failed: Callable[[], None] = lambda: None
+        self.full = False
         self._changed = asyncio.Event()
+
+    def upload_full(self) -> None:
+        self.full = True
+        self._changed.set()
+
+    def upload_drained(self) -> None:
+        self.full = False
+        self._changed.set()
+
+    def switched(self, head: Head, raw: bytes, behind: bytes) -> None:
+        raise AssertionError(f"nothing offered to switch: {head} {raw!r} {behind!r}")
 
     def informational_received(self, head: Head, raw: bytes) -> None:
         assert head.status < 200

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Final
 
 from sidecar import errors
-from sidecar.downstream.answers import answer_bytes, answer_for
+from sidecar.downstream.answers import answer_for, json_answer
 from sidecar.engine.cancellation import CancelOutcome
-from sidecar.upstream.head import parse_head
+from sidecar.wire.answer_head import parse_head
 
 PAGE: Final = (Path(__file__).parents[3] / "docs" / "CLIENTS.md").read_text(encoding="utf-8")
 REFUSALS: Final = (
@@ -25,7 +25,8 @@ REFUSALS: Final = (
 def test_the_example_is_the_answer() -> None:
     example = re.findall(r"^```http\n(HTTP/1\.1 409 .*?)^```$", PAGE, re.MULTILINE | re.DOTALL)[0]
     head, _, body = example.partition("\n\n")
-    told = answer_bytes(answer_for(errors.RollbackPendingError("x")), added=[], close=False, head_only=False)
+    answer = answer_for(errors.RollbackPendingError("x"))
+    told = json_answer(answer.status, answer.body, added=answer.fields, close=False)
     said, _, words = told.partition(b"\r\n\r\n")
     fields = parse_head(said + b"\r\n\r\n").fields
     assert head.splitlines()[0] == said.split(b"\r\n")[0].decode()

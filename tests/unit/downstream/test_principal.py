@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sidecar.downstream.principal import DIGEST_BYTES, PrincipalHash
 
 if TYPE_CHECKING:
-    from sidecar.downstream.headers import Field
+    from sidecar.wire.fields import Field
 
 KEY = bytes(range(32))
 PRINCIPALS = PrincipalHash(KEY)

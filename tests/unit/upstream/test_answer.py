@@ -12,8 +12,8 @@ from sidecar.upstream.answer import INFORMATIONAL_MAX, Answer
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sidecar.upstream.framing import Framing
-    from sidecar.upstream.head import Head
+    from sidecar.wire.answer_head import Head
+    from sidecar.wire.framing import Framing
 
 INTERIM = b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"
 HEAD = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -35,6 +35,10 @@ class Listener:
     def informational_received(self, head: Head, raw: bytes) -> None:
         self.raw += raw
         self._note(f"interim {head.status}")
+
+    def switched(self, head: Head, raw: bytes, behind: bytes) -> None:
+        self.raw += raw + behind
+        self._note(f"switched {head.status}")
 
     def head_received(self, head: Head, framing: Framing) -> None:
         assert framing.spans == []

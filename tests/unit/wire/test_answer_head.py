@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.errors import UpstreamProtocolError
-from sidecar.upstream.head import HEAD_BYTES_MAX, Head, HeadReader, parse_head
+from sidecar.errors import MalformedError
+from sidecar.wire.answer_head import HEAD_BYTES_MAX, Head, answer_reader, parse_head
+from sidecar.wire.fields import Fields
 
 OK = b"HTTP/1.1 200 OK\r\n"
 TYPICAL = OK + b"Content-Type: text/plain; charset=utf-8\r\nX-Conversation-Id: mobile-1\r\n\r\n"
@@ -23,7 +24,9 @@ def test_fields_keep_order_case_and_duplicates() -> None:
         "1.1",
         200,
         b"OK",
-        ((b"B", b"2"), (b"set-cookie", b"x"), (b"Set-Cookie", b"y"), (b"A", b"1"), (b"B", b"3"), (b"Empty", b"")),
+        Fields(
+            [(b"B", b"2"), (b"set-cookie", b"x"), (b"Set-Cookie", b"y"), (b"A", b"1"), (b"B", b"3"), (b"Empty", b"")]
+        ),
     )
     assert head.get(b"SET-COOKIE") == b"x"
     assert head.values(b"Set-cookie") == (b"x", b"y")
@@ -117,7 +120,7 @@ def test_status_lines(status_line: bytes, expected: tuple[str, int, bytes]) -> N
     ],
 )
 def test_malformed_heads_are_refused(malformed: bytes) -> None:
-    with pytest.raises(UpstreamProtocolError):
+    with pytest.raises(MalformedError):
         parse_head(malformed)
 
 
@@ -145,14 +148,14 @@ def test_keeps_alive(version: bytes, connection: bytes | None, *, kept: bool) ->
 def test_a_head_is_found_wherever_it_is_split() -> None:
     for first in range(len(TYPICAL)):
         for second in range(first, len(TYPICAL)):
-            reader = HeadReader()
+            reader = answer_reader()
             assert reader.feed(TYPICAL[:first]) is None
             assert reader.feed(TYPICAL[first:second]) is None
             assert reader.feed(TYPICAL[second:] + b"rest") == (TYPICAL, b"rest")
 
 
 def test_a_reader_reads_one_head_after_the_other() -> None:
-    reader = HeadReader()
+    reader = answer_reader()
     interim = b"HTTP/1.1 103 Early Hints\r\n\r\n"
     assert reader.feed(interim + TYPICAL) == (interim, TYPICAL)
     assert reader.feed(TYPICAL) == (TYPICAL, b"")
@@ -160,15 +163,15 @@ def test_a_reader_reads_one_head_after_the_other() -> None:
 
 @pytest.mark.parametrize("hopeless", [b"SSH-2.0-x", b"\r\n", b"HTTP/2", b"HTTP/1.1 200 OK\n", OK + b"A: b\n"])
 def test_what_cannot_become_a_head_is_refused_at_once(hopeless: bytes) -> None:
-    whole, bytewise = HeadReader(), HeadReader()
-    with pytest.raises(UpstreamProtocolError):
+    whole, bytewise = answer_reader(), answer_reader()
+    with pytest.raises(MalformedError):
         whole.feed(hopeless)
     for position in range(len(hopeless) - 1):
         try:
             assert bytewise.feed(hopeless[position : position + 1]) is None
-        except UpstreamProtocolError:
+        except MalformedError:
             return
-    with pytest.raises(UpstreamProtocolError):
+    with pytest.raises(MalformedError):
         bytewise.feed(hopeless[-1:])
 
 
@@ -176,10 +179,10 @@ def test_a_head_has_a_longest_size() -> None:
     filler = OK + b"A: " + b"x" * (HEAD_BYTES_MAX - len(OK) - 7)
     longest = filler + b"\r\n\r\n"
     assert len(longest) == HEAD_BYTES_MAX
-    assert HeadReader().feed(longest + b"body") == (longest, b"body")
-    with pytest.raises(UpstreamProtocolError, match="longer than"):
-        HeadReader().feed(filler + b"x\r\n\r\n")
-    unfinished = HeadReader()
+    assert answer_reader().feed(longest + b"body") == (longest, b"body")
+    with pytest.raises(MalformedError, match="longer than"):
+        answer_reader().feed(filler + b"x\r\n\r\n")
+    unfinished = answer_reader()
     assert unfinished.feed(filler) is None
-    with pytest.raises(UpstreamProtocolError, match="longer than"):
+    with pytest.raises(MalformedError, match="longer than"):
         unfinished.feed(b"x" * 5)

@@ -1,6 +1,6 @@
-"""Where an answer's body ends (RFC 9112, 6.3). Framing observes: the bytes themselves pass as they came.
+"""Where a message's body ends (RFC 9112, 6.3). Framing observes: the bytes themselves pass as they came.
 
-Each piece that arrives is fed once. Framing tells how many of its bytes belong to the answer, which of them are the
+Each piece that arrives is fed once. Framing tells how many of its bytes belong to the message, which of them are the
 body proper (`spans`, without the framing of chunks). Pure, and fast: no loop over bytes.
 """
 
@@ -11,10 +11,10 @@ from abc import ABC, abstractmethod
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
-from sidecar.errors import UpstreamProtocolError
+from sidecar.errors import MalformedError
 
 if TYPE_CHECKING:
-    from sidecar.upstream.head import Head
+    from sidecar.wire.answer_head import Head
 
 CHUNK_EXTENSION_BYTES_MAX: Final = 4096
 TRAILER_BYTES_MAX: Final = 65_536
@@ -34,15 +34,15 @@ class Framing(ABC):
 
     def __init__(self) -> None:
         self.complete = False
-        """All of the answer has been fed."""
+        """All of the message has been fed."""
         self.spans: list[tuple[int, int]] = []
         """The body proper within the last fed data: (start, stop) offsets."""
 
     @abstractmethod
     def feed(self, data: bytes) -> int:
-        """Take in what came, and say how many of its bytes belong to this answer.
+        """Take in what came, and say how many of its bytes belong to this message.
 
-        Raises UpstreamProtocolError where the body is ill-formed.
+        Raises MalformedError where the body is ill-formed.
         """
 
     def ended_by_close(self) -> bool:
@@ -51,7 +51,7 @@ class Framing(ABC):
 
 
 class NoBody(Framing):
-    """The answer is its head."""
+    """The message is its head."""
 
     __slots__ = ()
 
@@ -136,7 +136,7 @@ class ChunkedBody(Framing):
             # only its CRLF is left now, or the second half of it
             ending = data[position : position + self._left]
             if not _CRLF[-self._left :].startswith(ending):
-                raise UpstreamProtocolError("malformed chunk: no CRLF where its size says")
+                raise MalformedError("malformed chunk: no CRLF where its size says")
             position += len(ending)
             self._left -= len(ending)
         return position
@@ -163,7 +163,7 @@ class ChunkedBody(Framing):
     def _hold(self, line: bytes, stop: int) -> int:
         """Keep the begin of a size line, if it is one."""
         if not _SIZE_LINE_BEGUN.fullmatch(line):
-            raise UpstreamProtocolError("malformed chunk: its size line is ill-formed")
+            raise MalformedError("malformed chunk: its size line is ill-formed")
         self._held[:] = line
         return stop
 
@@ -178,7 +178,7 @@ class ChunkedBody(Framing):
         stop = newline + 1 if newline >= 0 else len(data)
         self._trailer_bytes += stop - position
         if self._trailer_bytes > TRAILER_BYTES_MAX:
-            raise UpstreamProtocolError(f"the trailer section is longer than {TRAILER_BYTES_MAX} bytes")
+            raise MalformedError(f"the trailer section is longer than {TRAILER_BYTES_MAX} bytes")
         self._held += data[position:stop]
         if newline >= 0:
             self._end_trailer_line()
@@ -188,16 +188,16 @@ class ChunkedBody(Framing):
         line = bytes(self._held)
         self._held.clear()
         if not line.endswith(_CRLF) or b"\r" in line[: -len(_CRLF)] or b"\0" in line:
-            raise UpstreamProtocolError("malformed trailer: a line is ill-formed")
+            raise MalformedError("malformed trailer: a line is ill-formed")
         self.complete = line == _CRLF
 
 
 def framing_for(head: Head, request_method: str) -> Framing:
-    """Say what ends the answer that begins with this head. Raises UpstreamProtocolError for a tunnel (CONNECT)."""
+    """Say what ends the answer that begins with this head. Raises MalformedError for a tunnel (CONNECT)."""
     if request_method == "HEAD" or head.status < HTTPStatus.OK or head.status in _BODILESS:
         return NoBody()
     if request_method == "CONNECT" and head.status < HTTPStatus.MULTIPLE_CHOICES:
-        raise UpstreamProtocolError("opened a tunnel, which nobody offers")
+        raise MalformedError("opened a tunnel, which nobody offers")
     if head.get(b"transfer-encoding") is not None:
         return ChunkedBody()
     length = head.get(b"content-length")

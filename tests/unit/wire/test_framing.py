@@ -9,8 +9,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from sidecar.errors import UpstreamProtocolError
-from sidecar.upstream.framing import (
+from sidecar.errors import MalformedError
+from sidecar.wire.answer_head import Head
+from sidecar.wire.fields import Fields
+from sidecar.wire.framing import (
     CHUNK_EXTENSION_BYTES_MAX,
     TRAILER_BYTES_MAX,
     ChunkedBody,
@@ -20,7 +22,6 @@ from sidecar.upstream.framing import (
     UntilCloseBody,
     framing_for,
 )
-from sidecar.upstream.head import Head
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -30,7 +31,7 @@ WHOLE_BODY = b"hello, my\r\n wor!"
 
 
 def head(status: int = 200, *fields: tuple[bytes, bytes]) -> Head:
-    return Head("1.1", status, b"", fields)
+    return Head("1.1", status, b"", Fields(fields))
 
 
 def pieces_of(data: bytes, cuts: Iterable[int]) -> list[bytes]:
@@ -144,10 +145,10 @@ def test_a_chunked_body_that_is_cut_short_is_not_complete(sent: tuple[bytes, byt
 def test_ill_formed_chunks_are_refused_however_they_are_split(ill_formed: bytes) -> None:
     for cut in range(len(ill_formed)):
         framing = ChunkedBody()
-        with pytest.raises(UpstreamProtocolError):
+        with pytest.raises(MalformedError):
             body_of(framing, [ill_formed[:cut], ill_formed[cut:]])
     bytewise = ChunkedBody()
-    with pytest.raises(UpstreamProtocolError):
+    with pytest.raises(MalformedError):
         body_of(bytewise, (ill_formed[position : position + 1] for position in range(len(ill_formed))))
 
 
@@ -161,7 +162,7 @@ def test_no_bytes_surprise_the_chunk_parser(data: bytes, cut: int) -> None:
             for piece in pieces:
                 framing.feed(piece)
                 body += b"".join(piece[start:stop] for start, stop in framing.spans)
-        except UpstreamProtocolError:
+        except MalformedError:
             return None
         return bytes(body), framing.complete
 
@@ -174,7 +175,7 @@ def test_an_extension_has_a_longest_size() -> None:
     for position in (1, 100, len(longest)):
         too_long = b"1;" + b"e" * (CHUNK_EXTENSION_BYTES_MAX + 1)
         framing = ChunkedBody()
-        with pytest.raises(UpstreamProtocolError):
+        with pytest.raises(MalformedError):
             body_of(framing, pieces_of(too_long, [position]))
 
 
@@ -183,10 +184,10 @@ def test_a_trailer_section_has_a_longest_size() -> None:
     lines = line * (TRAILER_BYTES_MAX // len(line))
     framing = ChunkedBody()
     framing.feed(b"0\r\n" + lines)
-    with pytest.raises(UpstreamProtocolError, match="trailer section is longer"):
+    with pytest.raises(MalformedError, match="trailer section is longer"):
         framing.feed(b"\r\n")
     endless = ChunkedBody()
-    with pytest.raises(UpstreamProtocolError, match="trailer section is longer"):
+    with pytest.raises(MalformedError, match="trailer section is longer"):
         body_of(endless, [b"0\r\n", *[b"x" * 1000] * (TRAILER_BYTES_MAX // 1000 + 1)])
 
 
@@ -244,7 +245,7 @@ def test_what_ends_an_answer(method: str, answer: Head, kind: type[Framing]) -> 
 
 
 def test_a_tunnel_is_refused() -> None:
-    with pytest.raises(UpstreamProtocolError):
+    with pytest.raises(MalformedError):
         framing_for(head(200), "CONNECT")
 
 

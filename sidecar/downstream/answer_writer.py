@@ -1,0 +1,92 @@
+"""Writes one answer downstream: head, body and end, in the coding that downstream and the answer's framing allow."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sidecar.downstream.answers import json_answer
+from sidecar.downstream.body import Coding, encode, encode_frame, end_of
+from sidecar.downstream.headers import end_to_end
+from sidecar.wire.fields import head_bytes, with_fields, without
+from sidecar.wire.framing import ChunkedBody, UntilCloseBody
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from http import HTTPStatus
+
+    from sidecar.downstream.body import Piece
+    from sidecar.downstream.connection import Connection
+    from sidecar.downstream.request import Request
+    from sidecar.downstream.tally import Tally
+    from sidecar.wire.answer_head import Head
+    from sidecar.wire.fields import Field
+    from sidecar.wire.framing import Framing
+
+
+class AnswerWriter:
+    """The answer to one request. `keeps`: the connection may serve another request once the answer is out."""
+
+    __slots__ = ("_coding", "_connection", "_request", "_tally", "begun", "framed", "keeps")
+
+    def __init__(self, connection: Connection, request: Request, tally: Tally) -> None:
+        self.begun = False
+        """Something of it was written: another answer is out of the question."""
+        self.framed = True
+        """Downstream can tell its end from its being cut short."""
+        self.keeps = False
+        self._coding = Coding.AS_CAME
+        self._connection = connection
+        self._request = request
+        self._tally = tally
+
+    def write_head(
+        self, head: Head, framing: Framing, *, added: list[Field], with_frames: bool = False, last: bool = False
+    ) -> None:
+        """Write the upstream's head; `added` fields are set in it. `with_frames`: frames of our own will join its body.
+
+        `last`: no further request is to come on the connection.
+        """
+        self.begun = True
+        self._choose_coding(framing, with_frames=with_frames)
+        self.keeps = self._request.keeps_alive and self.framed and not last
+        fields = with_fields(end_to_end(head.fields), added)
+        if self._coding is not Coding.AS_CAME:
+            fields = without(fields, b"content-length", b"transfer-encoding", b"trailer")
+        if self._coding is Coding.CHUNKED:
+            fields.append((b"Transfer-Encoding", b"chunked"))
+        if not self.keeps:
+            fields.append((b"Connection", b"close"))
+        elif self._request.speaks_1_0:
+            fields.append((b"Connection", b"keep-alive"))
+        self._connection.write(head_bytes(b"HTTP/1.1 %d %b" % (head.status, head.reason), fields))
+
+    def write_piece(self, piece: Piece) -> None:
+        """Write bytes of the body."""
+        data = piece.data if self._coding is Coding.AS_CAME else encode(piece, self._coding)
+        self._tally.bytes_down += len(data)
+        self._connection.write(data)
+
+    def write_frame(self, frame: bytes) -> None:
+        """Write a frame of our own into the body."""
+        self._connection.write(encode_frame(frame, self._coding))
+
+    def end(self) -> None:
+        """Write what ends the body."""
+        self._connection.write(end_of(self._coding))
+
+    def write_own(self, status: HTTPStatus, body: bytes, added: Iterable[Field] = (), *, last: bool = False) -> None:
+        """Write an answer of our own, in JSON."""
+        self.begun = True
+        self._tally.status = status
+        self.keeps = self._request.keeps_alive and self._request.body.complete and not last
+        head_only = self._request.method == "HEAD"
+        self._connection.write(json_answer(status, body, added=added, close=not self.keeps, head_only=head_only))
+
+    def _choose_coding(self, framing: Framing, *, with_frames: bool) -> None:
+        if self._request.speaks_1_0 and (with_frames or isinstance(framing, ChunkedBody)):
+            self._coding = Coding.UNTIL_CLOSE
+        elif with_frames:
+            self._coding = Coding.CHUNKED
+        self.framed = self._coding is Coding.CHUNKED or (
+            self._coding is Coding.AS_CAME and not isinstance(framing, UntilCloseBody)
+        )

@@ -1,0 +1,57 @@
+"""One limit of time for many: whoever waits longest stands first, so that one timer serves them all.
+
+An idle connection so costs an entry in a dict, and no timer of its own.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable
+
+T = TypeVar("T")
+
+
+class Deadlines(Generic[T]):
+    """Those who wait for the same number of seconds; `expired` is called with each who waited too long."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, after_s: float, expired: Callable[[T], None]) -> None:
+        self.after_s = after_s
+        self._loop = loop
+        self._expired = expired
+        self._since: dict[T, float] = {}
+        self._timer: asyncio.TimerHandle | None = None
+
+    def start(self, waiter: T) -> None:
+        """Begin to wait, or begin anew."""
+        self._since.pop(waiter, None)
+        self._since[waiter] = self._loop.time()
+        if self._timer is None:
+            self._look_in(self.after_s)
+
+    def stop(self, waiter: T) -> None:
+        """Wait no more; harmless when done twice."""
+        self._since.pop(waiter, None)
+
+    def close(self) -> None:
+        """Let nobody expire any more."""
+        self._since.clear()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _look_in(self, delay_s: float) -> None:
+        self._timer = self._loop.call_later(delay_s, self._look)
+
+    def _look(self) -> None:
+        self._timer = None
+        due = self._loop.time() - self.after_s
+        while self._since:
+            waiter = next(iter(self._since))
+            if self._since[waiter] > due:
+                self._look_in(self._since[waiter] - due)
+                return
+            del self._since[waiter]
+            self._expired(waiter)

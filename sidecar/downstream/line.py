@@ -1,0 +1,133 @@
+"""The transport beneath a downstream connection: what is written to it, when it is read, how it is ended, who left it.
+
+The client's leaving is seen in every phase (`watch`), and a client that takes no byte for long is gone (`stall`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from abc import abstractmethod
+from typing import TYPE_CHECKING, cast
+
+from sidecar.downstream.sockets import cause_of, reset_on_close, time_out_cause, tune, unacknowledged
+from sidecar.downstream.stall import StallWatch
+from sidecar.turn.state import Cause
+
+if TYPE_CHECKING:
+    import socket
+
+    from sidecar.downstream.watch import DisconnectWatch
+
+
+class Line(asyncio.Protocol):
+    """One downstream transport."""
+
+    __slots__ = (
+        "_closing",
+        "_number",
+        "_paused",
+        "_stall",
+        "_transport",
+        "_watch",
+        "_write_timeout_s",
+        "departed",
+        "writing_paused",
+    )
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, watch: DisconnectWatch, *, write_timeout_s: float) -> None:
+        self.departed: Cause | None = None
+        """Why downstream is gone, once it is."""
+        self.writing_paused = False
+        """Downstream takes less than it is sent."""
+        self._watch = watch
+        self._write_timeout_s = write_timeout_s
+        self._closing = False
+        self._paused = False
+        self._stall = StallWatch(loop, write_timeout_s, self.unacknowledged, self._stuck)
+
+    @abstractmethod
+    def left(self, cause: Cause) -> None:
+        """Take note, once, that downstream is gone."""
+
+    # -- writing -------------------------------------------------------------------------------------------------------
+
+    def write(self, data: bytes) -> None:
+        """Write bytes, unless downstream is gone."""
+        if self.departed is None and not self._closing and data:
+            self._transport.write(data)
+            self._stall.wrote(len(data))
+
+    def end_writing(self) -> None:
+        """Say that nothing more will come, so that a body without framing ends; the connection stays to be asked."""
+        if self.departed is None and not self._closing and self._transport.can_write_eof():
+            self._transport.write_eof()
+
+    def unacknowledged(self) -> int:
+        """Give the bytes that the client has not acknowledged."""
+        return unacknowledged(self._transport)
+
+    # -- reading -------------------------------------------------------------------------------------------------------
+
+    def read(self, *, on: bool) -> None:
+        """Read on, or let downstream wait. Harmless when done twice."""
+        if on is not self._paused or self._closing:
+            return
+        self._paused = not on
+        if on:
+            self._transport.resume_reading()
+        else:
+            self._transport.pause_reading()
+
+    # -- endings -------------------------------------------------------------------------------------------------------
+
+    def abort(self, *, framed: bool = True) -> None:
+        """End the connection at once, what is unsent being dropped; visibly so where no framing tells."""
+        if not framed:
+            reset_on_close(self._transport)
+        self._closing = True
+        self._transport.abort()
+
+    def break_off(self, *, framed: bool) -> None:
+        """End the connection so that downstream sees its answer cut short: by missing framing, else by a reset."""
+        if not framed:
+            reset_on_close(self._transport)
+        self.close()
+
+    def close(self) -> None:
+        """End the connection once what was written is out. Harmless when done twice."""
+        self._closing = True
+        self._transport.close()
+
+    def _stuck(self) -> None:
+        self.left(time_out_cause(self._socket))
+        self._transport.abort()  # it may be closing already, with bytes that nobody takes
+
+    # -- what the transport calls --------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin: the socket is set up and watched."""
+        self._transport = cast("asyncio.Transport", transport)
+        tune(self._transport, write_timeout_s=self._write_timeout_s)
+        sock = self._socket
+        self._number = sock.fileno()
+        self._watch.watch(sock, self.left)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """End: the descriptor is still valid, and still ours, until here."""
+        self._watch.forget(self._number)
+        self._closing = True
+        self._stall.end()
+        self.left(Cause.CLOSED if exc is None else self._cause_of(exc))
+
+    @property
+    def encrypted(self) -> bool:
+        """Whether it is TLS, which has no half-closed connections."""
+        return self._transport.get_extra_info("ssl_object") is not None
+
+    @property
+    def _socket(self) -> socket.socket:
+        sock: socket.socket = self._transport.get_extra_info("socket")
+        return sock
+
+    def _cause_of(self, error: BaseException) -> Cause:
+        return cause_of(error.errno if isinstance(error, OSError) else None, self._socket)

@@ -1,0 +1,165 @@
+"""A request as its bytes come in: the head is whole, the body is held until somebody takes it.
+
+connection --feed--> body --held--> gather (a turn's body is read first)
+--------> BodyTaker, at once, as the bytes came
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sidecar.errors import PeerError
+    from sidecar.wire.fields import Fields
+    from sidecar.wire.framing import Framing
+    from sidecar.wire.request_head import RequestHead
+
+HELD_BYTES_MAX: Final = 65_536
+"""So much of a body is held for whoever will take it; then downstream has to wait."""
+
+
+class BodyTaker(Protocol):
+    """Whoever takes a body as it comes."""
+
+    def body_received(self, data: bytes) -> None:
+        """Take bytes as they came, framing included; they may be empty only at the end."""
+
+    def body_broke(self, error: PeerError) -> None:
+        """Take note that the rest will not come."""
+
+
+class RequestBody:
+    """One request's body. `room` is called when more may come than was allowed so far."""
+
+    __slots__ = (
+        "_framing",
+        "_held",
+        "_held_bytes",
+        "_held_max",
+        "_plain",
+        "_room",
+        "_taker",
+        "_waiter",
+        "error",
+        "size",
+    )
+
+    def __init__(self, framing: Framing, room: Callable[[], None]) -> None:
+        self.size = 0
+        """How many bytes of the body came, without framing."""
+        self.error: PeerError | None = None
+        """Why the rest will not come."""
+        self._framing = framing
+        self._room = room
+        self._held: list[bytes] = []
+        self._held_bytes = 0
+        self._held_max = HELD_BYTES_MAX
+        self._plain: list[bytes] = []
+        self._taker: BodyTaker | None = None
+        self._waiter: asyncio.Future[None] | None = None
+
+    @property
+    def complete(self) -> bool:
+        """Whether all of it came."""
+        return self._framing.complete
+
+    @property
+    def full(self) -> bool:
+        """Whether downstream has to wait, because nobody takes what is held."""
+        return self._taker is None and self._held_bytes > self._held_max
+
+    def feed(self, data: bytes) -> bytes:
+        """Take what came; give what came behind the body. Raises MalformedError where the body is ill-formed."""
+        taken = self._framing.feed(data)
+        behind = b""
+        if taken < len(data):
+            data, behind = data[:taken], data[taken:]
+        spans = self._framing.spans
+        self.size += sum([stop - start for start, stop in spans])
+        if self._taker is None:
+            self._hold(data, [data[start:stop] for start, stop in spans])
+        else:
+            self._taker.body_received(data)
+        return behind
+
+    def fail(self, error: PeerError) -> None:
+        """Take note that the rest will not come; harmless when it came, or when done twice."""
+        if self.complete or self.error is not None:
+            return
+        self.error = error
+        taker = self._taker
+        if taker is not None:
+            taker.body_broke(error)
+        self._wake()
+
+    async def gather(self, limit: int) -> tuple[bytes, bool]:
+        """Give the body proper up to about `limit` bytes, and whether that is all; it stays held. Raises PeerError."""
+        self._held_max = max(limit, HELD_BYTES_MAX)
+        self._room()
+        while not self.complete and self.size <= limit:
+            if self.error is not None:
+                raise self.error
+            self._waiter = asyncio.get_running_loop().create_future()
+            await self._waiter
+        return b"".join(self._plain), self.complete and self.size <= limit
+
+    def flow(self, taker: BodyTaker) -> None:
+        """Hand what comes from now on to a taker. What is held is `take`n before."""
+        self._taker = taker
+        self._room()
+        if self.error is not None:
+            taker.body_broke(self.error)
+
+    def take(self) -> bytes:
+        """Give what is held, as it came."""
+        held = b"".join(self._held)
+        self._held.clear()
+        self._plain.clear()
+        self._held_bytes = 0
+        return held
+
+    def _hold(self, data: bytes, plain: list[bytes]) -> None:
+        self._held.append(data)
+        self._plain += plain
+        self._held_bytes += len(data)
+        self._wake()
+
+    def _wake(self) -> None:
+        waiter, self._waiter = self._waiter, None
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+
+
+class Request:
+    """A request: its head, and its body as far as it came."""
+
+    __slots__ = ("body", "head", "target")
+
+    def __init__(self, head: RequestHead, body: RequestBody) -> None:
+        self.head = head
+        self.body = body
+        self.target = head.target.decode("utf-8", "surrogateescape")
+        """The target as text, for routes and captures."""
+
+    @property
+    def method(self) -> str:
+        """Its method."""
+        return self.head.method
+
+    @property
+    def fields(self) -> Fields:
+        """Its header fields."""
+        return self.head.fields
+
+    @property
+    def keeps_alive(self) -> bool:
+        """Whether downstream means to send another one after it."""
+        return self.head.keeps_alive
+
+    @property
+    def speaks_1_0(self) -> bool:
+        """Whether downstream knows neither chunks nor interim answers."""
+        return self.head.version == "1.0"
