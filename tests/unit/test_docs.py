@@ -13,7 +13,12 @@ import pytest
 ROOT: Final = Path(__file__).parents[2]
 PAGES: Final = sorted(
     page
-    for page in (*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "deploy").rglob("*.md"))
+    for page in (
+        *ROOT.glob("*.md"),
+        *(ROOT / "docs").rglob("*.md"),
+        *(ROOT / "deploy").rglob("*.md"),
+        *(ROOT / "clients").glob("*/*.md"),
+    )
     if page.is_file()
 )
 README: Final = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -41,16 +41,25 @@ class LegacyBackend:
 
     @classmethod
     @asynccontextmanager
-    async def serve(cls, knobs: BackendKnobs = _KNOBS, *, path: Path, port: int = 0) -> AsyncIterator[Self]:
+    async def serve(
+        cls,
+        knobs: BackendKnobs = _KNOBS,
+        *,
+        path: Path,
+        port: int = 0,
+        furnish: Callable[[web.Application], None] = lambda _: None,
+    ) -> AsyncIterator[Self]:
         """Listen on loopback; port 0 finds a free one. At the end everything under way breaks off.
 
-        Raises OSError where the port is in use.
+        `furnish` adds what else its site has, such as pages. Raises OSError where the port is in use.
         """
         async with Store.open(path) as store:
             workshop = Workshop(knobs, store)
             backend = cls(workshop, path)
+            app = backend._app(store)
+            furnish(app)
             try:
-                async with backend._listening(store, port):
+                async with backend._listening(app, port):
                     yield backend
             finally:
                 await workshop.close()
@@ -125,10 +134,13 @@ class LegacyBackend:
         """Read from the database file what is kept."""
         return read_database(self.path)
 
-    @asynccontextmanager
-    async def _listening(self, store: Store, port: int) -> AsyncIterator[None]:
+    def _app(self, store: Store) -> web.Application:
         app = web.Application(client_max_size=_BODY_BYTES_MAX)
         app.add_routes([*ChatApi(self._workshop).routes(), *self._admin.routes(), *PlainApi(store).routes()])
+        return app
+
+    @asynccontextmanager
+    async def _listening(self, app: web.Application, port: int) -> AsyncIterator[None]:
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=_SHUTDOWN_S)
         await runner.setup()
         try:
