@@ -1,0 +1,1 @@
+"""The bench: what the sidecar costs, beside what people would use in its place. See bench/README.md."""
