@@ -17,7 +17,7 @@ from weakref import WeakSet
 import structlog
 
 from sidecar.app.console import console_of, watch_sizes
-from sidecar.config import InForce, parse_address
+from sidecar.config import InForce
 from sidecar.downstream.delivery import DeliveryWatch
 from sidecar.downstream.edge import Edge
 from sidecar.downstream.principal import PrincipalHash
@@ -35,7 +35,7 @@ from sidecar.engine.sweeper import Sweeper
 from sidecar.engine.tombstones import Tombstones
 from sidecar.engine.wakeup import Wakeup
 from sidecar.host import Host, Reload
-from sidecar.host.listeners import Doors, inherited, listen
+from sidecar.host.doors import Doors
 from sidecar.host.watchdog import Watchdog
 from sidecar.journal.store import SqliteJournal
 from sidecar.telemetry.metrics import Metrics
@@ -48,7 +48,6 @@ if TYPE_CHECKING:
 
     from sidecar.config import Settings
     from sidecar.engine.ports import Clock, TurnObserver
-    from sidecar.host.listeners import Listener
 
 LEASE_MARGIN_S: Final = 30.0
 LAST_TURNS_S: Final = 2.0
@@ -116,9 +115,11 @@ class Sidecar:
         Raises OperatorError where they cannot be used; nothing has changed then.
         """
         before = self.in_force.settings
+        certificate = self.doors.read_certificate(settings.listen)
         if (settings.admin, settings.admin_url) != (before.admin, before.admin_url):
             await self.admin.use(await _admin_client(settings, self.in_force))
         self.in_force.use(settings)
+        self.doors.show(certificate)
         self.dispatcher.use(**_pace(settings))
         self.sweeper.use(temp_ttl_s=settings.journal.temp_ttl_s)
         self.pruner.use(retention_s=settings.journal.retention_s)
@@ -195,14 +196,14 @@ async def _assemble(settings: Settings, host: Host, stack: AsyncExitStack) -> Si
     pools.add(edge.pool)
     front = Front(edge)
     stack.push_async_callback(front.shutdown, LAST_CONNECTIONS_S)
-    doors = Doors(_listeners(settings, host))
+    doors = Doors.at(settings.listen, host.inherited)
     stack.callback(doors.close)
     sidecar = Sidecar(
         in_force, host, journal, admin, driver, dispatcher, sweeper, pruner, edge, front, doors, pools, metrics
     )
     watch_sizes(sidecar)
     sidecar.console_url = await stack.enter_async_context(console_of(sidecar, clock))
-    await doors.open(front)
+    await doors.open(front, handshake_s=settings.listen.head_timeout_s)
     if host.supervisor.watchdog_s is not None:
         watchdog = Watchdog(host.supervisor, journal, within_s=host.supervisor.watchdog_s)
         watchdog.start()
@@ -271,11 +272,3 @@ def _desk(settings: Settings, journal: SqliteJournal, driver: Driver, tombstones
 async def _close_all(pools: WeakSet[UpstreamPool]) -> None:
     for pool in tuple(pools):
         await pool.close()
-
-
-def _listeners(settings: Settings, host: Host) -> list[Listener]:
-    """Listen where the process was told to by whoever started it, else by the settings. Raises OperatorError."""
-    if sockets := host.inherited.for_clients():
-        return inherited(sockets)
-    listening = settings.listen
-    return listen(parse_address(listening.address), setting="listen.address", mode=listening.unix_permissions)

@@ -50,6 +50,7 @@ def run(arguments: Namespace) -> int:
 def check(arguments: Namespace) -> int:
     """Tell every problem of a configuration, or what it comes to: in short, or (`--show`) every key of it."""
     settings = _load(arguments)
+    _check_files(settings)
     if arguments.show:
         sys.stdout.write(effective_toml(settings, read_table(arguments.config)))
         return 0
@@ -110,6 +111,14 @@ def _load(arguments: Namespace) -> Settings:
             "which configuration? Name its file with -c FILE (config.example.toml is one to start from)"
         )
     return load(arguments.config, os.environ)
+
+
+def _check_files(settings: Settings) -> None:
+    """Look into the files that the configuration names. Raises ConfigError."""
+    if settings.listen.tls is not None:
+        from sidecar.host.tls import ServerTls
+
+        ServerTls.load(settings.listen.tls)
 
 
 async def _read_turns(settings: Settings, state: str | None, limit: int) -> Sequence[Turn]:

@@ -28,6 +28,7 @@ from sidecar.config.settings import (
     Listen,
     Log,
     Settings,
+    Tls,
     Upstream,
 )
 from sidecar.config.show import effective_toml
@@ -61,6 +62,7 @@ __all__ = [
     "Settings",
     "Sources",
     "TcpAddress",
+    "Tls",
     "UnixAddress",
     "Upstream",
     "changed_keys",

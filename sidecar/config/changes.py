@@ -16,12 +16,16 @@ AT_START: Final = frozenset(
     {
         ("listen", "address"),
         ("listen", "unix_mode"),
+        ("listen", "tls"),
         ("listen", "workers"),
         ("journal", "path"),
         ("console", "address"),
     }
 )
-"""The settings that are read once: addresses are bound, a journal is owned, and processes are counted by then."""
+"""The settings that are read once: addresses are bound, a journal is owned, and processes are counted by then.
+
+Of `listen.tls` it is only whether there is any; its files are read again.
+"""
 
 
 def changed_keys(before: Settings, after: Settings) -> list[str]:
@@ -37,8 +41,8 @@ def waiting_for_start(before: Settings, after: Settings) -> list[str]:
 def held_back(before: Settings, after: Settings) -> Settings:
     """Give the settings of `after`, but those that only a start can change as they are in `before`."""
     held = after
-    for section, name in sorted(AT_START):
-        table = getattr(held, section).model_copy(update={name: getattr(getattr(before, section), name)})
+    for section, name in [loc for loc in _differing(before, after) if loc in AT_START]:
+        table = getattr(held, str(section)).model_copy(update={name: getattr(getattr(before, str(section)), str(name))})
         held = held.model_copy(update={section: table})
     return held
 

@@ -13,6 +13,7 @@ from pydantic import BeforeValidator, Field, PlainValidator
 from sidecar.capture.sources import Place, Source, parse_source
 from sidecar.capture.template import names_in, names_in_json
 from sidecar.config.explain import kind_of
+from sidecar.config.files import FilePath, JournalPath, UnixMode
 from sidecar.config.leaving import Leaving, Reaction
 from sidecar.config.section import Section
 from sidecar.config.values import (
@@ -31,7 +32,6 @@ from sidecar.config.values import (
     HeaderTemplate,
     HeaderValue,
     HostName,
-    JournalPath,
     JsonTemplate,
     ListenAddress,
     Method,
@@ -45,12 +45,24 @@ from sidecar.config.values import (
     Sources,
     Status,
     Token,
-    UnixMode,
     UpstreamUrl,
 )
 from sidecar.turn.retry import Backoff
 from sidecar.turn.state import Cause, Plan, StepKind
 from sidecar.wire.request_head import HeadLimits
+
+
+class Tls(Section):
+    """`[listen.tls]`: the certificate that clients are shown."""
+
+    cert: FilePath
+    key: FilePath | None = None
+    minimum_version: Literal["1.2", "1.3"] = "1.2"
+
+    @property
+    def key_path(self) -> str:
+        """The key's file: by default the certificate's, which then holds both."""
+        return self.key or self.cert
 
 
 class Listen(Section):
@@ -73,6 +85,7 @@ class Listen(Section):
     half_close: HalfClose = "cancel"
     workers: OneWorker = 1
     trusted_proxies: tuple[Network, ...] = ()
+    tls: Tls | None = None
 
     @property
     def unix_permissions(self) -> int:

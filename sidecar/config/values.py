@@ -34,7 +34,6 @@ OWN_NAMES: Final = ("turn_id", "principal")
 
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_MODE: Final = re.compile(r"0?[0-7]{3}")
 _VISIBLE: Final = re.compile(r"[!-~]+")
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "TRACE", "PATCH", "QUERY"})
 
@@ -87,12 +86,6 @@ def _listen_address(text: str) -> str:
 
 def _console_address(text: str) -> str:
     return text if text == OFF else _listen_address(text)
-
-
-def _unix_mode(text: str) -> str:
-    if not _MODE.fullmatch(text):
-        raise ValueError(f"{text!r} is no file mode; write who may read and write in octal digits, as '660' or '666'")
-    return text
 
 
 def _upstream_url(text: str) -> str:
@@ -259,14 +252,6 @@ def _token(text: str) -> str:
     return text
 
 
-def _journal_path(text: str) -> str:
-    if not text or "\0" in text:
-        raise ValueError("is empty or has a NUL; name a file, as 'sidecar.db'")
-    if text.startswith((":memory:", "file:")):
-        raise ValueError("is no file's path, but what is owed must outlive the process; name a file, as 'sidecar.db'")
-    return text
-
-
 Seconds: TypeAlias = Annotated[float, Field(gt=0, le=SECONDS_MAX), BeforeValidator(_number)]
 SecondsOrNone: TypeAlias = Annotated[float, Field(ge=0, le=SECONDS_MAX), BeforeValidator(_number)]
 Count: TypeAlias = Annotated[int, Field(ge=1, le=COUNT_MAX), BeforeValidator(_number)]
@@ -277,7 +262,6 @@ Pointer: TypeAlias = Annotated[str, AfterValidator(_pointer)]
 Status: TypeAlias = Annotated[int, Field(ge=100, le=599), BeforeValidator(_number)]
 OneWorker: TypeAlias = Annotated[Literal[1], BeforeValidator(_one_worker)]
 ListenAddress: TypeAlias = Annotated[str, AfterValidator(_listen_address)]
-UnixMode: TypeAlias = Annotated[str, AfterValidator(_unix_mode)]
 ConsoleAddress: TypeAlias = Annotated[str, AfterValidator(_console_address)]
 UpstreamUrl: TypeAlias = Annotated[str, AfterValidator(_upstream_url)]
 AdminUrl: TypeAlias = Annotated[str, AfterValidator(_admin_url)]
@@ -296,4 +280,3 @@ Frame: TypeAlias = Annotated[str, AfterValidator(_terminal)]
 HostName: TypeAlias = Annotated[str, AfterValidator(_host_name)]
 Token: TypeAlias = Annotated[str, AfterValidator(_token), Field(repr=False)]
 PresetName: TypeAlias = Annotated[str, AfterValidator(_preset)]
-JournalPath: TypeAlias = Annotated[str, AfterValidator(_journal_path)]

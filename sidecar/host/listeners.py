@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import os
 import socket
@@ -10,14 +9,13 @@ import stat
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from sidecar.config import TcpAddress
 from sidecar.errors import OperatorError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-    from ssl import SSLContext
+    from collections.abc import Iterable
 
     from sidecar.config import Address
 
@@ -58,30 +56,6 @@ def listen(address: Address, *, setting: str, mode: int, scheme: str = "http") -
 def inherited(sockets: Iterable[socket.socket], *, scheme: str = "http") -> list[Listener]:
     """Make listeners of sockets that were inherited; their files belong to whoever bound them."""
     return [Listener(sock, _url_of(sock, scheme)) for sock in sockets]
-
-
-class Doors:
-    """Where clients come in, from `open` to `close`."""
-
-    def __init__(self, listeners: Iterable[Listener]) -> None:
-        self._listeners = tuple(listeners)
-        self._servers: list[asyncio.Server] = []
-        self.urls = tuple(listener.url for listener in self._listeners)
-
-    async def open(self, factory: Callable[[], asyncio.Protocol], *, tls: SSLContext | None = None) -> None:
-        """Have connections made of whoever comes."""
-        loop = asyncio.get_running_loop()
-        for listener in self._listeners:
-            sock = listener.sock
-            create: Any = loop.create_unix_server if sock.family == socket.AF_UNIX else loop.create_server
-            self._servers.append(await create(factory, sock=sock, backlog=BACKLOG, ssl=tls))
-
-    def close(self) -> None:
-        """Let nobody in any more; who is in stays. Harmless when done twice."""
-        for server in self._servers:
-            server.close()
-        for listener in self._listeners:
-            listener.close()
 
 
 def _tcp(address: TcpAddress) -> list[socket.socket]:

@@ -43,6 +43,15 @@ def test_what_only_a_start_can_change_is_named_and_held_back() -> None:
     assert waiting_for_start(BASE, held) == []
 
 
+def test_of_tls_only_whether_there_is_any_waits_for_a_start() -> None:
+    plain, first, second = BASE, settings(listen={"tls": {"cert": "/1"}}), settings(listen={"tls": {"cert": "/2"}})
+    assert waiting_for_start(plain, first) == waiting_for_start(first, plain) == ["listen.tls"]
+    assert held_back(plain, first) == plain
+    assert held_back(first, plain) == first
+    assert waiting_for_start(first, second) == []
+    assert changed_keys(first, held_back(first, second)) == ["listen.tls.cert"]
+
+
 def test_every_setting_that_waits_for_a_start_is_one() -> None:
     for section, name in AT_START:
         table = keys_of(Settings)[section]

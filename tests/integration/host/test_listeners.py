@@ -14,8 +14,9 @@ import pytest
 
 from sidecar.config import TcpAddress, UnixAddress
 from sidecar.errors import OperatorError
+from sidecar.host.doors import Doors
 from sidecar.host.inherited import Inherited
-from sidecar.host.listeners import Doors, inherited, listen
+from sidecar.host.listeners import inherited, listen
 
 if TYPE_CHECKING:
     from sidecar.host.listeners import Listener
