@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from sidecar.cli import commands
+from sidecar.engine.operator import REASON_CHARS_MAX
 from sidecar.turn.state import State
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 LIMIT_DEFAULT: Final = 50
 LIMIT_MAX: Final = 10_000
-OUTBOX_STATES: Final = ("pending", "leased", "delivered", "dead")
+OUTBOX_STATES: Final = ("pending", "leased", "delivered", "dead", "dropped")
 _ABOUT: Final = "A reverse proxy that stops and rolls back the AI-chat turns its clients abandon."
 _EXAMPLES: Final = """\
 sidecar demo                        see it at work; nothing else is needed
@@ -60,7 +61,7 @@ def _turns(commands_of: Commands) -> None:
 
 
 def _outbox(commands_of: Commands) -> None:
-    about = "Look at the admin calls that are owed, and have dead ones tried again."
+    about = "Look at the admin calls that are owed, have dead ones tried again, or give one up."
     below = _group(
         commands_of.add_parser("outbox", help="look at owed admin calls, retry dead ones", description=about)
     )
@@ -70,6 +71,9 @@ def _outbox(commands_of: Commands) -> None:
     which = retry.add_mutually_exclusive_group(required=True)
     which.add_argument("id", nargs="?", type=_positive, metavar="ID", help="the id that `outbox list` shows")
     which.add_argument("--all", action="store_true", help="all that are dead")
+    drop = _with_config(_command(below, "drop", "have a call given up for good", commands.drop))
+    drop.add_argument("id", type=_positive, metavar="ID", help="the id that `outbox list` shows")
+    drop.add_argument("--reason", type=_reason, required=True, metavar="TEXT", help="why; the journal keeps it")
 
 
 def _group(group: ArgumentParser) -> Commands:
@@ -111,6 +115,13 @@ def _positive(text: str) -> int:
     if number < 1:
         raise ArgumentTypeError(f"{text!r} is no number from 1 on")
     return number
+
+
+def _reason(text: str) -> str:
+    reason = text.strip()
+    if not 1 <= len(reason) <= REASON_CHARS_MAX:
+        raise ArgumentTypeError(f"a reason has 1 to {REASON_CHARS_MAX} characters")
+    return reason
 
 
 def _limit(text: str) -> int:

@@ -98,6 +98,13 @@ def retry(arguments: Namespace) -> int:
     return 0
 
 
+def drop(arguments: Namespace) -> int:
+    """Have a step given up for good."""
+    asyncio.run(_drop(_load(arguments), arguments.id, arguments.reason))
+    sys.stdout.write(f"step {arguments.id} will be dropped\n")
+    return 0
+
+
 def demo(arguments: Namespace) -> int:
     """Show three chats with the sidecar and without it."""
     from sidecar.demo import play
@@ -161,6 +168,16 @@ async def _retry(settings: Settings, step_id: int | None) -> int:
         if await desk.retry(step_id):
             return 1
     raise OperatorError(f"no dead step has the id {step_id}; `sidecar outbox list --state dead` shows those that are")
+
+
+async def _drop(settings: Settings, step_id: int, reason: str) -> None:
+    """Order a step to be dropped. Raises OperatorError if it is over already."""
+    from sidecar.app import operator_journal
+
+    set_up_logging(settings.log)
+    async with operator_journal(settings) as desk:
+        if not await desk.drop(step_id, reason=f"{reason} (command line)"):
+            raise OperatorError(f"no step {step_id} that could be dropped; `sidecar outbox list` shows those there are")
 
 
 def _summary(settings: Settings) -> Iterator[tuple[str, str]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+from sidecar.engine.history import ended
 from sidecar.engine.ports import Change, StepUpdate
 from sidecar.turn.effects import Effect, Owe
 from sidecar.turn.state import StepState, Turn
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
     from sidecar.engine.history import HistoryEntry
 
-OVER: Final = frozenset({StepState.DELIVERED, StepState.DEAD})
+OVER: Final = frozenset(StepState) - {StepState.PENDING}
 STILL_THERE: Final = "the upstream still has it, however often it was rolled back"
 
 
@@ -30,8 +31,15 @@ def change_of(
     owes = owed_of(owed)
     waits_s = {owe.kind: owe.after_s for owe in owes if owe.after_s}
     kinds = tuple(owe.kind for owe in owes)
+    if update is not None and _counts_for_nothing(turn, update):
+        history, update = (*history, ended(update, at)), None
     taken = update and _as_taken(turn, update)
     return Change(turn=turn, owed=kinds, after_s=waits_s, update=taken, history=history, at=at)
+
+
+def _counts_for_nothing(turn: Turn, update: StepUpdate) -> bool:
+    """Say whether an attempt was still under way when its step was dropped, or a drop came after the step's end."""
+    return (turn.steps.get(update.kind) is StepState.DROPPED) is not (update.state is StepState.DROPPED)
 
 
 def _as_taken(turn: Turn, update: StepUpdate) -> StepUpdate:

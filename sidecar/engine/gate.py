@@ -25,7 +25,7 @@ POLL_S: Final = 0.5
 """What another process does wakes nobody here."""
 
 _UNDER_WAY: Final = frozenset({State.OPEN, State.ANSWERED})
-_OVER: Final = frozenset({StepState.DELIVERED, StepState.DEAD})
+_OVER: Final = frozenset(StepState) - {StepState.PENDING}
 
 
 class Gate:

@@ -40,6 +40,8 @@ class Happening(StrEnum):
     ATTEMPT_FAILED = "attempt_failed"
     STEP_DELIVERED = "step_delivered"
     STEP_DEAD = "step_dead"
+    STEP_DROPPED = "step_dropped"
+    """The operator wants it no more; `detail` says why."""
     SETTLED = "settled"
     """`detail` is the state."""
 
@@ -49,6 +51,7 @@ _ENDS: Final[Mapping[StepState, Happening]] = {
     StepState.PENDING: Happening.ATTEMPT_FAILED,
     StepState.DELIVERED: Happening.STEP_DELIVERED,
     StepState.DEAD: Happening.STEP_DEAD,
+    StepState.DROPPED: Happening.STEP_DROPPED,
 }
 
 
@@ -88,10 +91,11 @@ def _forgotten(before: Turn, after: Turn, event: Event, effects: Iterable[Effect
 
 def to_record(change: Change) -> tuple[HistoryEntry, ...]:
     """Give what has to be recorded with a change."""
-    return change.history if change.update is None else (*change.history, _ended(change.update, change.at))
+    return change.history if change.update is None else (*change.history, ended(change.update, change.at))
 
 
-def _ended(update: StepUpdate, at: float) -> HistoryEntry:
+def ended(update: StepUpdate, at: float) -> HistoryEntry:
+    """Say what an attempt at a step came to, or that it was dropped."""
     detail = update.error or update.note
     return HistoryEntry(at=at, what=_ENDS[update.state], step=update.kind, attempt=update.attempts, detail=detail)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from sidecar.engine.history import history_of
 from sidecar.engine.orders import CANCELLABLE
@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from sidecar.engine.history import HistoryEntry, TurnHistory
     from sidecar.engine.ports import Clock, StepRow
     from sidecar.turn.state import State, Turn
+
+
+REASON_CHARS_MAX: Final = 500
+DROPPABLE: Final = frozenset({"pending", "leased", "dead"})
 
 
 class OperatorReads(Protocol):
@@ -44,6 +48,9 @@ class OperatorReads(Protocol):
 
     async def order_cancel(self, turn_id: str, *, at: float) -> None:
         """Order a turn to be cancelled by whoever runs turns."""
+
+    async def order_drop(self, row: StepRow, *, reason: str, at: float) -> None:
+        """Order a step to be dropped by whoever runs turns."""
 
 
 class OperatorDesk:
@@ -81,6 +88,14 @@ class OperatorDesk:
         """Have a dead step tried again from its first attempt on; False where there is none, or nobody wants it now."""
         row = await self._journal.step(step_id)
         return row is not None and row.state == "dead" and await self._revive(row)
+
+    async def drop(self, step_id: int, *, reason: str) -> bool:
+        """Have a step given up for good by the running sidecar, or the next one; False where it is over already."""
+        row = await self._journal.step(step_id)
+        if row is None or row.state not in DROPPABLE:
+            return False
+        await self._journal.order_drop(row, reason=reason, at=self._clock())
+        return True
 
     async def retry_all(self) -> int:
         """Have every dead step tried again that is still wanted; give their number."""

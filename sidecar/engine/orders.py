@@ -9,15 +9,17 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 import structlog
 
+from sidecar.engine.ports import StepUpdate
 from sidecar.engine.service import PeriodicService
-from sidecar.turn.events import CancelRequested
-from sidecar.turn.state import Cause, State
+from sidecar.turn.events import CancelRequested, StepDropped
+from sidecar.turn.state import Cause, State, StepState
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sidecar.engine.driver import Driver
-    from sidecar.engine.ports import Clock
+    from sidecar.engine.ports import Clock, Order
+    from sidecar.turn.state import Turn
 
 INTERVAL_S: Final = 0.5
 
@@ -27,15 +29,15 @@ log = structlog.get_logger()
 class OrderBook(Protocol):
     """The journal's orders. Every coroutine raises JournalUnavailableError."""
 
-    async def orders(self) -> Sequence[str]:
-        """Give the ids of turns that are to be cancelled, in the order of the orders."""
+    async def orders(self) -> Sequence[Order]:
+        """Give the orders, first come first."""
 
-    async def drop_order(self, turn_id: str) -> None:
+    async def forget_order(self, order: Order) -> None:
         """Forget an order that was carried out."""
 
 
 class Orders(PeriodicService):
-    """Cancels what the operator wants cancelled."""
+    """Cancels what the operator wants cancelled, and drops the steps that they want no more."""
 
     def __init__(self, book: OrderBook, driver: Driver, clock: Clock) -> None:
         super().__init__(INTERVAL_S)
@@ -46,12 +48,26 @@ class Orders(PeriodicService):
     async def run_once(self) -> int:
         """Carry out every order; give their number."""
         ordered = await self._book.orders()
-        for turn_id in ordered:
-            event = CancelRequested(at=self._clock(), cause=Cause.OPERATOR)
-            turn = await self._driver.apply(turn_id, event)
-            await self._book.drop_order(turn_id)
-            log.info("order", turn=turn_id, state=turn.state.value if turn else None)
+        for order in ordered:
+            turn = await self._carry_out(order)
+            await self._book.forget_order(order)
+            state, step = turn.state.value if turn else None, order.step.value if order.step else None
+            log.info("order", turn=order.turn_id, drops=step, reason=order.reason, state=state)
         return len(ordered)
+
+    async def _carry_out(self, order: Order) -> Turn | None:
+        at = self._clock()
+        if order.step is None:
+            return await self._driver.apply(order.turn_id, CancelRequested(at=at, cause=Cause.OPERATOR))
+        update = StepUpdate(
+            turn_id=order.turn_id,
+            kind=order.step,
+            state=StepState.DROPPED,
+            attempts=order.attempts,
+            due_at=at,
+            error=order.reason,
+        )
+        return await self._driver.apply(order.turn_id, StepDropped(at=at, kind=order.step), update)
 
 
 CANCELLABLE: Final = frozenset({State.OPEN, State.ANSWERED, State.CONFIRMING, State.COMPLETED})

@@ -77,7 +77,7 @@ class OwedStep:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepRow:
-    """A row of the outbox as the operator sees it; `state` is one of pending, leased, delivered, dead."""
+    """A row of the outbox as the operator sees it; `state` is one of pending, leased, delivered, dead, dropped."""
 
     id: int
     turn_id: str
@@ -88,6 +88,19 @@ class StepRow:
     created_at: float
     error: str | None
     delivered_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """What the operator wants done: a turn cancelled, or (`step`) one of its steps dropped, for that reason.
+
+    `attempts` is how many were made at the step.
+    """
+
+    turn_id: str
+    step: StepKind | None = None
+    reason: str | None = None
+    attempts: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

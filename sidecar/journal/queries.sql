@@ -46,7 +46,7 @@ WHERE state IN ('dead', 'delivered');
 
 -- update_step --
 -- An attempt's result. It ends the lease. One that failed changes nothing where another attempt has ended the step: a
--- clock's jump can lease a step twice.
+-- clock's jump can lease a step twice. What was dropped stays so.
 UPDATE outbox SET
   state = :state,
   attempts = :attempts,
@@ -54,7 +54,9 @@ UPDATE outbox SET
   lease_until = NULL,
   delivered_at = CASE WHEN :state = 'delivered' THEN :at END,
   error = :error
-WHERE turn_id = :turn_id AND kind = :kind AND NOT (:state = 'pending' AND state IN ('delivered', 'dead'));
+WHERE turn_id = :turn_id AND kind = :kind
+  AND state <> 'dropped'
+  AND NOT (:state = 'pending' AND state IN ('delivered', 'dead'));
 
 -- postpone_later_steps --
 -- A step that waits holds up those after it: they must not stand first in the order of due times meanwhile.
@@ -184,7 +186,7 @@ DELETE FROM turns WHERE id IN (
   SELECT id FROM turns INDEXED BY turns_prunable
   WHERE state IN ('completed', 'cancelled', 'refused')
     AND settled_at < :settled_before
-    AND NOT EXISTS (SELECT 1 FROM outbox WHERE turn_id = turns.id AND outbox.state <> 'delivered')
+    AND NOT EXISTS (SELECT 1 FROM outbox WHERE turn_id = turns.id AND outbox.state NOT IN ('delivered', 'dropped'))
     AND NOT EXISTS (
       SELECT 1 FROM turns AS other
       WHERE (other.conversation_id IN (turns.conversation_id, turns.temp_id) OR other.temp_id = turns.conversation_id)
@@ -201,16 +203,19 @@ DELETE FROM tombstones WHERE (principal, name, value) IN (
 );
 
 -- put_order --
--- The operator wants a turn cancelled.
-INSERT INTO orders (turn_id, given_at) VALUES (:turn_id, :at) ON CONFLICT DO NOTHING;
+-- The operator wants a turn cancelled ('' for a step), or one of its steps dropped.
+INSERT INTO orders (turn_id, step, reason, given_at) VALUES (:turn_id, :step, :reason, :at) ON CONFLICT DO NOTHING;
 
 -- open_orders --
 -- What was ordered, first come first.
-SELECT turn_id FROM orders WHERE given_at > 0 ORDER BY given_at LIMIT 1000;
+SELECT
+  turn_id, step, reason,
+  coalesce((SELECT attempts FROM outbox WHERE outbox.turn_id = orders.turn_id AND kind = step), 0) AS attempts
+FROM orders WHERE given_at > 0 ORDER BY given_at LIMIT 1000;
 
--- drop_order --
+-- forget_order --
 -- An order was carried out.
-DELETE FROM orders WHERE turn_id = :turn_id;
+DELETE FROM orders WHERE turn_id = :turn_id AND step = :step;
 
 -- newest_turns --
 -- For the operator.
@@ -245,7 +250,7 @@ SELECT id, at, what, step, attempt, detail FROM history WHERE turn_id = :turn_id
 
 -- outbox_sizes --
 -- For the figures: how many steps are in each state that is not delivered, of which there are many.
-SELECT state, count(*) AS number FROM outbox WHERE state IN ('pending', 'leased', 'dead') GROUP BY state;
+SELECT state, count(*) AS number FROM outbox WHERE state IN ('pending', 'leased', 'dead', 'dropped') GROUP BY state;
 
 -- oldest_owed --
 -- For the figures: since when the oldest step is owed. Ids grow with time, and an index on states has them in order.

@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 
 from sidecar.engine.history import Happening, HistoryEntry
-from sidecar.engine.ports import OwedStep, StepRow, Tombstone
+from sidecar.engine.ports import Order, OwedStep, StepRow, Tombstone
 from sidecar.errors import JournalUnavailableError
 from sidecar.turn.state import Cause, Plan, State, StepKind, StepState, Turn
 
@@ -27,6 +27,8 @@ Member = TypeVar("Member", bound="StrEnum")
 RANK: Final[Mapping[StepKind, int]] = MappingProxyType({kind: rank for rank, kind in enumerate(StepKind)})
 _WITH_COLUMN: Final = ("request_id", "conversation_id")
 _LEASED: Final = "leased"
+NO_STEP: Final = ""
+"""Stands in an order that is about the turn as a whole."""
 _JSON: Final = json.JSONEncoder(separators=(",", ":"))
 
 
@@ -167,6 +169,12 @@ def read_history(row: sqlite3.Row) -> HistoryEntry:
         attempt=row["attempt"],
         detail=row["detail"],
     )
+
+
+def read_order(row: sqlite3.Row) -> Order:
+    """Make the order of a row. Raises JournalUnavailableError."""
+    step = None if row["step"] == NO_STEP else _member(StepKind, row["step"], f"order {row['turn_id']!r}")
+    return Order(turn_id=row["turn_id"], step=step, reason=row["reason"], attempts=row["attempts"])
 
 
 def read_tombstone(row: sqlite3.Row) -> Tombstone:

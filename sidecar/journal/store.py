@@ -15,7 +15,15 @@ from sidecar.journal.connection import Reader, Writer, connected, faults_told
 from sidecar.journal.group_commit import GroupCommit
 from sidecar.journal.lock import OwnerLock
 from sidecar.journal.queries import QUERIES
-from sidecar.journal.rows import read_history, read_owed_step, read_step_row, read_tombstone, read_turn
+from sidecar.journal.rows import (
+    NO_STEP,
+    read_history,
+    read_order,
+    read_owed_step,
+    read_step_row,
+    read_tombstone,
+    read_turn,
+)
 from sidecar.journal.schema import attach, make_file, prepare, refusals, require_file
 
 if TYPE_CHECKING:
@@ -26,8 +34,9 @@ if TYPE_CHECKING:
     import aiosqlite
 
     from sidecar.engine.history import HistoryEntry
-    from sidecar.engine.ports import Change, Clock, OwedStep, StepRow, Tombstone
+    from sidecar.engine.ports import Change, Clock, Order, OwedStep, StepRow, Tombstone
     from sidecar.journal.group_commit import CommitObserver
+    from sidecar.journal.rows import Values
     from sidecar.turn.state import Plan, State, Turn
 
 IDS_AT_ONCE: Final = 500
@@ -185,15 +194,19 @@ class SqliteJournal:
 
     async def order_cancel(self, turn_id: str, *, at: float) -> None:
         """Order a turn to be cancelled by the running sidecar, or by the next one."""
-        await self._change("put_order", {"turn_id": turn_id, "at": at})
+        await self._change("put_order", {"turn_id": turn_id, "step": NO_STEP, "reason": None, "at": at})
 
-    async def orders(self) -> list[str]:
-        """Give the ids of turns that are to be cancelled, in the order of the orders."""
-        return [row["turn_id"] for row in await self._reader.rows("open_orders", {})]
+    async def order_drop(self, row: StepRow, *, reason: str, at: float) -> None:
+        """Order a step to be dropped by the running sidecar, or by the next one."""
+        await self._change("put_order", {"turn_id": row.turn_id, "step": row.kind, "reason": reason, "at": at})
 
-    async def drop_order(self, turn_id: str) -> None:
+    async def orders(self) -> list[Order]:
+        """Give what the operator ordered, first come first."""
+        return [read_order(row) for row in await self._reader.rows("open_orders", {})]
+
+    async def forget_order(self, order: Order) -> None:
         """Forget an order that was carried out."""
-        await self._change("drop_order", {"turn_id": turn_id})
+        await self._change("forget_order", {"turn_id": order.turn_id, "step": order.step or NO_STEP})
 
     async def turns(self, state: State | None = None, limit: int = 50) -> list[Turn]:
         """Give the newest turns, newest first."""
@@ -202,7 +215,7 @@ class SqliteJournal:
         return self._turns(await self._reader.rows("newest_turns_in_state", {"state": state, "limit": limit}))
 
     async def outbox(self, state: str | None = None, limit: int = 50) -> list[StepRow]:
-        """Give the newest steps, newest first; `state` is one of pending, leased, delivered, dead."""
+        """Give the newest steps, newest first; `state` is one of pending, leased, delivered, dead, dropped."""
         if state is None:
             rows = await self._reader.rows("newest_steps", {"limit": limit})
         else:
@@ -239,7 +252,7 @@ class SqliteJournal:
     def _turns(self, rows: Sequence[sqlite3.Row]) -> list[Turn]:
         return [read_turn(row, self._plan_of) for row in rows]
 
-    async def _change(self, query: str, values: dict[str, str | float]) -> int:
+    async def _change(self, query: str, values: Values) -> int:
         """Run one statement in a transaction of its own; give the number of rows it changed."""
         with faults_told(self._path):
             async with self._writer.transaction() as connection:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from prometheus_client import Metric
 
-STATES: Final = ("pending", "leased", "dead")
+STATES: Final = ("pending", "leased", "dead", "dropped")
 
 
 def outbox_families(counts: Mapping[str, int], *, oldest_age_s: float) -> Iterator[Metric]:

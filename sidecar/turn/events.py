@@ -124,6 +124,13 @@ class StepDied(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StepDropped(Event):
+    """The operator wants a step no more, whether it is dead or still owed."""
+
+    kind: StepKind
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StepRevived(Event):
     """The operator wants a dead step tried again."""
 

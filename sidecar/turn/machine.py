@@ -27,6 +27,7 @@ from sidecar.turn.events import (
     Restarted,
     StepDelivered,
     StepDied,
+    StepDropped,
     StepRevived,
     UpstreamLost,
 )
@@ -71,8 +72,11 @@ def outlook(turn: Turn) -> Outlook:
     """Say what is still to come for the turn."""
     if StepState.PENDING in turn.steps.values() or (turn.listening and _untold(turn)):
         return Outlook.OWING
-    if StepState.DEAD in (turn.steps.get(kind) for kind in wanted(turn)):
+    ends = {turn.steps.get(kind) for kind in wanted(turn)}
+    if StepState.DEAD in ends:
         return Outlook.STUCK
+    if StepState.DROPPED in ends:
+        return Outlook.DROPPED
     return Outlook.UNTOLD if _missing(turn) else Outlook.DONE
 
 
@@ -128,6 +132,8 @@ def _absorb(turn: Turn, event: Event) -> Turn:  # noqa: C901, PLR0911, PLR0912  
             return _take_result(turn, event)
         case StepDied(kind=kind):
             return _end_step(turn, kind, StepState.DEAD)
+        case StepDropped(kind=kind):
+            return _drop_step(turn, kind)
         case StepRevived(kind=kind):
             return _forget_dead_step(turn, kind)
         case _:
@@ -178,6 +184,12 @@ def _with_step(turn: Turn, kind: StepKind, state: StepState) -> Turn:
 def _end_step(turn: Turn, kind: StepKind, state: StepState) -> Turn:
     """Note how a pending step ended. One that had ended before stays as it was."""
     return _with_step(turn, kind, state) if turn.steps.get(kind) is StepState.PENDING else turn
+
+
+def _drop_step(turn: Turn, kind: StepKind) -> Turn:
+    """Give up a step that was not delivered, for good; what an attempt under way comes to counts for nothing."""
+    undelivered = turn.steps.get(kind) in {StepState.PENDING, StepState.DEAD}
+    return _with_step(turn, kind, StepState.DROPPED) if undelivered else turn
 
 
 def _never_came(turn: Turn, kind: StepKind) -> bool:

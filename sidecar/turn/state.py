@@ -42,7 +42,8 @@ class State(StrEnum):
     """The upstream answered with an error status: it took up nothing. Settled for good."""
 
     UNRESOLVED = "unresolved"
-    """Something of it may be left upstream: a step is dead, or an id was never told. Moved by: the operator's retry."""
+    """Something of it may be left upstream: a step is dead or was dropped, or an id was never told. Moved by: the
+    operator's retry."""
 
 
 SETTLED: Final = frozenset({State.COMPLETED, State.CANCELLED, State.REFUSED, State.UNRESOLVED})
@@ -92,6 +93,8 @@ class StepState(StrEnum):
     PENDING = "pending"
     DELIVERED = "delivered"
     DEAD = "dead"
+    DROPPED = "dropped"
+    """The operator wants it no more: for good."""
 
 
 @dataclass(frozen=True, slots=True)

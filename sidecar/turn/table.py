@@ -26,6 +26,7 @@ from sidecar.turn.events import (
     Restarted,
     StepDelivered,
     StepDied,
+    StepDropped,
     StepRevived,
     UpstreamLost,
 )
@@ -51,6 +52,8 @@ class Outlook(Enum):
     """Every step was delivered."""
     STUCK = auto()
     """A step is dead: the operator may have it tried again."""
+    DROPPED = auto()
+    """A step was dropped by the operator."""
     UNTOLD = auto()
     """A step needs an id that nobody will tell any more."""
 
@@ -76,6 +79,7 @@ _ROWS: Final[Mapping[type[Event], tuple[State | Cell, ...]]] = MappingProxyType(
     Restarted:       (_CANCELLING,  _CONFIRMING,    _CANCELLING,      _CONFIRMING,      _ILL,            _ILL,            _ILL,          _ILL),          # noqa: E501
     StepDelivered:   (_ILL,         _ILL,           _CANCELLING,      _CONFIRMING,      _IGN,            _IGN,            _ILL,          _CANCELLING),   # noqa: E501
     StepDied:        (_ILL,         _ILL,           _CANCELLING,      _CONFIRMING,      _IGN,            _IGN,            _ILL,          _CANCELLING),   # noqa: E501
+    StepDropped:     (_ILL,         _ILL,           _CANCELLING,      _CONFIRMING,      _IGN,            _IGN,            _ILL,          _CANCELLING),   # noqa: E501
     StepRevived:     (_ILL,         _ILL,           _CANCELLING,      _CONFIRMING,      _IGN,            _IGN,            _ILL,          _CANCELLING),   # noqa: E501
 })
 # fmt: on
@@ -94,6 +98,7 @@ ON_OUTLOOK: Final[Mapping[State, Mapping[Outlook, State]]] = MappingProxyType(
                 Outlook.OWING: State.CANCELLING,
                 Outlook.DONE: State.CANCELLED,
                 Outlook.STUCK: State.UNRESOLVED,
+                Outlook.DROPPED: State.UNRESOLVED,
                 Outlook.UNTOLD: State.UNRESOLVED,
             }
         ),
@@ -102,6 +107,7 @@ ON_OUTLOOK: Final[Mapping[State, Mapping[Outlook, State]]] = MappingProxyType(
                 Outlook.OWING: State.CONFIRMING,
                 Outlook.DONE: State.COMPLETED,
                 Outlook.STUCK: State.CONFIRMING,
+                Outlook.DROPPED: State.COMPLETED,
                 Outlook.UNTOLD: State.COMPLETED,
             }
         ),

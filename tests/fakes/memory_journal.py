@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from sidecar.engine.history import to_record
 from sidecar.engine.operator import OperatorReads
 from sidecar.engine.orders import OrderBook
-from sidecar.engine.ports import Journal, Neighbours, OwedStep, Tombstone
+from sidecar.engine.ports import Journal, Neighbours, Order, OwedStep, Tombstone
 from sidecar.errors import JournalUnavailableError
 from sidecar.turn.state import UNSETTLED, State, StepKind, Turn
 from tests.fakes.memory_outbox import RANK, MemoryOutbox
@@ -48,7 +48,7 @@ class MemoryJournal:
         self._turns: dict[str, Turn] = {}
         self._outbox = MemoryOutbox()
         self._tombstones: dict[tuple[str, str, str], Tombstone] = {}
-        self._orders: dict[str, float] = {}
+        self._orders: dict[Order, float] = {}
         self._history: dict[str, list[HistoryEntry]] = {}
         self._pending: list[tuple[Change, asyncio.Future[None]]] = []
 
@@ -223,17 +223,30 @@ class MemoryJournal:
     async def order_cancel(self, turn_id: str, *, at: float) -> None:
         """Order a turn to be cancelled; a second order changes nothing."""
         self._check()
-        self._orders.setdefault(turn_id, at)
+        self._orders.setdefault(Order(turn_id=turn_id), at)
 
-    async def orders(self) -> Sequence[str]:
-        """Give the ids of turns that are to be cancelled, in the order of the orders."""
+    async def order_drop(self, row: StepRow, *, reason: str, at: float) -> None:
+        """Order a step to be dropped; a second order changes nothing."""
         self._check()
-        return sorted(self._orders, key=lambda turn_id: self._orders[turn_id])
+        if not any((order.turn_id, order.step) == (row.turn_id, row.kind) for order in self._orders):
+            self._orders[Order(turn_id=row.turn_id, step=row.kind, reason=reason)] = at
 
-    async def drop_order(self, turn_id: str) -> None:
+    async def orders(self) -> Sequence[Order]:
+        """Give the orders, first come first."""
+        self._check()
+        attempts = {(step.turn_id, step.kind): step.attempts for step in self._outbox}
+        ordered = sorted(self._orders, key=lambda order: self._orders[order])
+        return [
+            replace(order, attempts=attempts.get((order.turn_id, order.step), 0) if order.step else 0)
+            for order in ordered
+        ]
+
+    async def forget_order(self, order: Order) -> None:
         """Forget an order that was carried out."""
         self._check()
-        self._orders.pop(turn_id, None)
+        self._orders = {
+            one: at for one, at in self._orders.items() if (one.turn_id, one.step) != (order.turn_id, order.step)
+        }
 
     # -- what is forgotten -----------------------------------------------------------------------------------------
 
@@ -253,7 +266,8 @@ class MemoryJournal:
             del self._turns[turn.id]
             self._outbox.forget(turn.id)
             self._history.pop(turn.id, None)
-            self._orders.pop(turn.id, None)
+            for order in [order for order in self._orders if order.turn_id == turn.id]:
+                del self._orders[order]
         expired = [key for key, tombstone in self._tombstones.items() if tombstone.expires_at <= now][:limit]
         for key in expired:
             del self._tombstones[key]
@@ -302,4 +316,6 @@ class MemoryJournal:
     def _is_over(self, turn: Turn, settled_before: float) -> bool:
         settled = turn.state in PRUNABLE and turn.settled_at is not None and turn.settled_at < settled_before
         needed = self._neighbouring(turn) & {*UNDER_WAY, State.CANCELLING, State.UNRESOLVED}
-        return settled and not needed and all(step.state == "delivered" for step in self._outbox.of(turn.id))
+        return (
+            settled and not needed and all(step.state in {"delivered", "dropped"} for step in self._outbox.of(turn.id))
+        )

@@ -20,7 +20,7 @@ RANK: Final = tuple(StepKind)
 
 @dataclass(slots=True)
 class MemoryStep:
-    """A row of the outbox; `state` is one of pending, leased, delivered, dead."""
+    """A row of the outbox; `state` is one of pending, leased, delivered, dead, dropped."""
 
     id: int
     turn_id: str
@@ -41,7 +41,7 @@ class MemoryStep:
     @property
     def over(self) -> bool:
         """Whether no attempt will be made any more."""
-        return self.state in {"delivered", "dead"}
+        return self.state in {"delivered", "dead", "dropped"}
 
     @property
     def next_at(self) -> float:
@@ -79,14 +79,14 @@ class MemoryOutbox:
         step = steps.get(kind)
         if step is None:
             steps[kind] = MemoryStep(next(self._ids), turn_id, kind, created_at=at, due_at=due_at)
-        elif step.over:
+        elif step.state in {"delivered", "dead"}:
             step.round += step.state == "delivered"
             step.state, step.attempts, step.due_at, step.error = "pending", 0, due_at, None
 
     def update(self, update: StepUpdate) -> None:
         """Note an attempt's result; one that is to be made again postpones the steps that wait for it."""
         step = self._steps.get(update.turn_id, {}).get(update.kind)
-        if step is None or (step.over and update.state is StepState.PENDING):
+        if step is None or step.state == "dropped" or (step.over and update.state is StepState.PENDING):
             return
         step.state, step.attempts = update.state.value, update.attempts
         step.due_at, step.error = update.due_at, update.error

@@ -17,7 +17,7 @@ from tests.fakes.memory_journal import MemoryJournal
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sidecar.engine.ports import Change, Neighbours, OwedStep, StepRow, Tombstone
+    from sidecar.engine.ports import Change, Neighbours, Order, OwedStep, StepRow, Tombstone
     from sidecar.turn.state import Turn
     from tests.simulation.clock import Dice, VirtualLoop
     from tests.simulation.laws import Laws
@@ -105,7 +105,7 @@ class SimulatedJournal(MemoryJournal):
 
     def ordered(self) -> list[str]:
         """Give the turns that an operator ordered to be cancelled."""
-        return list(self._orders)
+        return [order.turn_id for order in self._orders if order.step is None]
 
     def rows(self) -> list[StepRow]:
         """Give every row of the outbox."""
@@ -177,10 +177,15 @@ class SimulatedJournal(MemoryJournal):
         self._check_writable()
         await super().order_cancel(turn_id, at=at)
 
-    async def drop_order(self, turn_id: str) -> None:
+    async def order_drop(self, row: StepRow, *, reason: str, at: float) -> None:
         await self._pause()
         self._check_writable()
-        await super().drop_order(turn_id)
+        await super().order_drop(row, reason=reason, at=at)
+
+    async def forget_order(self, order: Order) -> None:
+        await self._pause()
+        self._check_writable()
+        await super().forget_order(order)
 
     async def step(self, step_id: int) -> StepRow | None:
         await self._pause()

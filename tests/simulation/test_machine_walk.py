@@ -35,6 +35,7 @@ from sidecar.turn.events import (
     Restarted,
     StepDelivered,
     StepDied,
+    StepDropped,
     StepRevived,
     UpstreamLost,
 )
@@ -96,7 +97,8 @@ def may_happen(world: World) -> Iterator[Event]:
     if world.turn.state not in SETTLED:
         yield Restarted(at=AT)
     for kind in world.turn.steps:
-        yield from (StepDelivered(at=AT, kind=kind), StepDied(at=AT, kind=kind), StepRevived(at=AT, kind=kind))
+        yield from (StepDelivered(at=AT, kind=kind), StepDied(at=AT, kind=kind))
+        yield from (StepDropped(at=AT, kind=kind), StepRevived(at=AT, kind=kind))
     if StepKind.ROLLBACK in world.turn.steps:
         yield KEPT
     if StepKind.VERIFY in world.turn.steps:
@@ -165,6 +167,8 @@ def _update(turn: Turn, event: Event) -> StepUpdate | None:
             state = StepState.DELIVERED
         case StepDied(kind=kind):
             state = StepState.DEAD
+        case StepDropped(kind=kind):
+            state = StepState.DROPPED
         case _:
             return None
     return StepUpdate(turn_id=turn.id, kind=kind, state=state, attempts=1, due_at=AT)
@@ -295,7 +299,9 @@ def check_owed(before: World, event: Event, after: World, effects: tuple[Effect,
         assert askable - {StepKind.VERIFY} <= after.turn.steps.keys(), where()
     for kind, state in before.turn.steps.items():
         again = kind in kinds and may_be_owed_again(kind, before.turn, event)
-        assert state is not StepState.DELIVERED or after.turn.steps[kind] is state or again, where()
+        final = state in {StepState.DELIVERED, StepState.DROPPED}
+        assert not final or after.turn.steps[kind] is state or again, where()
+        assert state is not StepState.DROPPED or not again, where()
 
 
 def may_be_owed_again(kind: StepKind, before: Turn, event: Event) -> bool:
@@ -419,8 +425,8 @@ def test_every_turn_can_be_settled(steps: list[Step]) -> None:
     for world in worlds.values():
         settled = _play_out(world)
         assert settled.turn.state in SETTLED, f"{world} ends as {settled}"
-        dead = StepState.DEAD in world.turn.steps.values()
-        if not dead and settled.turn.state is State.UNRESOLVED:
+        given_up = {StepState.DEAD, StepState.DROPPED} & set(world.turn.steps.values())
+        if not given_up and settled.turn.state is State.UNRESOLVED:
             untold = settled.turn.plan.needs.keys() - settled.turn.steps.keys()
             assert untold, f"{world} ends as {settled}"
 

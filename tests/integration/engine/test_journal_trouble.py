@@ -72,7 +72,7 @@ async def test_a_full_disk_loses_nothing_either(engine: Engine) -> None:
     live = await engine.open("t1", conversation_id="c1")
     await writer.execute_fetchall(f"PRAGMA max_page_count = {row[0]}")
     with capture_logs() as logs:
-        long_ids = {f"id{number}": "x" * 512 for number in range(20)}
+        long_ids = {f"id{number}": "x" * 512 for number in range(200)}
         durable = engine.driver.feed(live, IdsLearned(at=1001.0, captured=long_ids))
         owed = engine.driver.feed(live, GONE)
         await eventually(lambda: count(logs, "journal_retry") > 1)

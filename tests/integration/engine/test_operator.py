@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sidecar.engine import dispatcher as dispatcher_module
+from sidecar.engine.history import Happening
+from sidecar.engine.orders import Orders
 from sidecar.turn.state import State, StepState
-from tests.fakes.admin_api import FAILED
-from tests.fakes.engine import BACKOFF, CANCEL, CONFIRM, CONFIRM_PLAN, ROLLBACK
+from tests.fakes.admin_api import DONE, FAILED
+from tests.fakes.engine import BACKOFF, CANCEL, CONFIRM, CONFIRM_PLAN, RETENTION_S, ROLLBACK
 from tests.fakes.waiting import eventually
 
 if TYPE_CHECKING:
@@ -123,6 +125,99 @@ async def test_a_dead_step_that_nobody_wants_any_more_is_not_said_to_be_tried(
     (row,) = await again.journal.dead_steps()
     assert not await again.operator.retry(row.id)
     assert await again.operator.retry_all() == 0
+
+
+async def drop(engine: Engine, beside: Engine, step_id: int, reason: str = "nobody knows it there") -> bool:
+    """Order a step to be dropped, and have the sidecar carry that out."""
+    ordered = await beside.operator.drop(step_id, reason=reason)
+    await Orders(engine.journal, engine.driver, engine.clock).run_once()
+    return ordered
+
+
+async def test_a_dead_step_is_dropped_with_a_reason(engine: Engine, beside: Engine, admin: ScriptedAdminApi) -> None:
+    step_id = await dead(engine, admin)
+    assert await drop(engine, beside, step_id)
+    (row,) = await beside.operator.outbox("dropped")
+    assert (row.id, row.error, row.attempts) == (step_id, "nobody knows it there", 1)
+    assert await engine.state("t1") is State.UNRESOLVED
+    assert not await beside.operator.drop(step_id, reason="again")
+    assert not await beside.operator.retry(step_id)
+    history = await beside.operator.history("t1")
+    assert history is not None
+    assert [(entry.step, entry.detail) for entry in history.entries if entry.what is Happening.STEP_DROPPED] == [
+        (CANCEL, "nobody knows it there")
+    ]
+
+
+async def test_a_step_that_is_still_owed_is_dropped_and_those_after_it_are_made(
+    start: Start, engine: Engine, admin: ScriptedAdminApi
+) -> None:
+    await engine.stop()
+    again = await start()
+    admin.script(CANCEL, FAILED)
+    await again.abandon(await again.open("t1", conversation_id="c1"))
+    await again.work()
+    assert (await again.outbox())["t1", CANCEL] == "pending"
+    assert await drop(again, again, (await again.steps())["t1", CANCEL].id)
+    again.clock.move(60)
+    await again.work()
+    assert await again.outbox() == {("t1", CANCEL): "dropped", ("t1", ROLLBACK): "delivered"}
+    assert admin.kinds == [("t1", CANCEL), ("t1", ROLLBACK)]
+    assert await again.state("t1") is State.UNRESOLVED
+
+
+async def test_what_an_attempt_under_way_comes_to_counts_for_nothing_but_is_told(
+    engine: Engine, beside: Engine, admin: ScriptedAdminApi
+) -> None:
+    answer = admin.hang(CANCEL, "t1")
+    await engine.abandon(await engine.open("t1", conversation_id="c1"))
+    await engine.dispatcher.run_once()
+    await eventually(lambda: admin.made)
+    assert await drop(engine, beside, (await engine.steps())["t1", CANCEL].id)
+    answer.set_result(DONE)
+    await engine.work()
+    assert await engine.outbox() == {("t1", CANCEL): "dropped", ("t1", ROLLBACK): "delivered"}
+    history = await beside.operator.history("t1")
+    assert history is not None
+    whats = [entry.what for entry in history.entries if entry.step is CANCEL]
+    assert sorted(whats[1:]) == [Happening.STEP_DELIVERED, Happening.STEP_DROPPED]
+
+
+async def test_a_dropped_confirm_leaves_its_turn_completed(
+    start: Start, engine: Engine, admin: ScriptedAdminApi
+) -> None:
+    """It was delivered, and counts as such for the conversation's other turns (law 3)."""
+    await engine.stop()
+    again = await start(plan=CONFIRM_PLAN, backoff=ONCE)
+    admin.script(CONFIRM, FAILED)
+    await again.deliver(await again.open("t1"), "c1")
+    await again.work()
+    assert await drop(again, again, (await again.steps())["t1", CONFIRM].id)
+    assert await again.state("t1") is State.COMPLETED
+    again.clock.move(RETENTION_S + 1)
+    assert await again.pruner.run_once() == 1
+
+
+async def test_only_what_is_not_over_is_dropped(engine: Engine, beside: Engine, admin: ScriptedAdminApi) -> None:
+    await dead(engine, admin)
+    rollback = (await engine.steps())["t1", ROLLBACK].id
+    assert not await drop(engine, beside, rollback)
+    assert not await drop(engine, beside, 999)
+
+
+async def test_a_step_that_was_delivered_before_the_order_was_carried_out_stays_delivered(
+    start: Start, engine: Engine, admin: ScriptedAdminApi
+) -> None:
+    await engine.stop()
+    again = await start()
+    await again.abandon(await again.open("t1", conversation_id="c1"))
+    cancel = (await again.steps())["t1", CANCEL].id
+    assert await again.operator.drop(cancel, reason="too late")
+    await again.work()
+    await Orders(again.journal, again.driver, again.clock).run_once()
+    assert await again.outbox() == {("t1", CANCEL): "delivered", ("t1", ROLLBACK): "delivered"}
+    assert await again.state("t1") is State.CANCELLED
+    del admin
 
 
 async def test_a_turn_revived_while_the_sidecar_settles_it_is_settled_in_the_end(

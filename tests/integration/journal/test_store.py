@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sidecar.engine.ports import Change, Neighbours, StepUpdate, Tombstone
+from sidecar.engine.ports import Change, Neighbours, Order, StepUpdate, Tombstone
 from sidecar.errors import JournalUnavailableError
 from sidecar.turn.state import UNSETTLED, Cause, State, StepKind, StepState
 
@@ -207,10 +207,11 @@ async def test_orders_are_kept_until_they_are_dropped(journal: WholeJournal, mak
     await journal.order_cancel("b", at=1.0)
     await journal.order_cancel("a", at=2.0)
     await journal.order_cancel("b", at=3.0)
-    assert await journal.orders() == ["b", "a"]
-    await journal.drop_order("b")
-    await journal.drop_order("b")
-    assert await journal.orders() == ["a"]
+    a, b = Order(turn_id="a"), Order(turn_id="b")
+    assert await journal.orders() == [b, a]
+    await journal.forget_order(b)
+    await journal.forget_order(b)
+    assert await journal.orders() == [a]
 
 
 async def test_after_close_everything_says_so(journal: WholeJournal) -> None:

@@ -22,6 +22,7 @@ from sidecar.turn.events import (
     Restarted,
     StepDelivered,
     StepDied,
+    StepDropped,
     StepRevived,
     UpstreamLost,
 )
@@ -45,6 +46,7 @@ EXAMPLES: tuple[Event, ...] = (
     Restarted(at=2),
     StepDelivered(at=2, kind=StepKind.CANCEL),
     StepDied(at=2, kind=StepKind.CANCEL),
+    StepDropped(at=2, kind=StepKind.CANCEL),
     StepRevived(at=2, kind=StepKind.CANCEL),
 )
 
@@ -76,7 +78,8 @@ def test_every_outlook_leads_somewhere() -> None:
 def test_what_is_settled_is_moved_by_nothing_but_a_late_cancel_and_the_operator(state: State) -> None:
     movers = {event for event, cell in ON_EVENT[state].items() if isinstance(cell, State) and cell is not state}
     if state in SETTLED:
-        allowed = {State.COMPLETED: {CancelRequested}, State.UNRESOLVED: {StepRevived, StepDelivered, StepDied}}
+        by_steps = {StepRevived, StepDelivered, StepDied, StepDropped}
+        allowed = {State.COMPLETED: {CancelRequested}, State.UNRESOLVED: by_steps}
         assert movers == allowed.get(state, set())
     else:
         assert movers or state in ON_OUTLOOK
