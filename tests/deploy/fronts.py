@@ -9,6 +9,7 @@ import asyncio
 import os
 import shutil
 import socket
+import sys
 from abc import ABC, abstractmethod
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
@@ -178,8 +179,9 @@ class Caddy(Front):
 
 
 def tool(program: str) -> str | None:
-    """Find a program; servers are where only root's PATH looks."""
-    return shutil.which(program, path=f"{os.environ.get('PATH', '')}:/usr/local/sbin:/usr/sbin:/sbin")
+    """Find a program: servers are where only root's PATH looks, and some come with the development tools."""
+    places = [str(Path(sys.executable).parent), os.environ.get("PATH", ""), "/usr/local/sbin", "/usr/sbin", "/sbin"]
+    return shutil.which(program, path=os.pathsep.join(places))
 
 
 def _listens(port: int) -> bool:

@@ -1,0 +1,32 @@
+"""A sidecar run with a configuration that deploy/ ships: only addresses and the journal's path are the test's."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from aiohttp.test_utils import unused_port
+
+from tests.acceptance.process import SidecarProcess
+from tests.deploy.fronts import replaced
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+UPSTREAM = "http://127.0.0.1:9000"
+TOKEN = "a-token-that-was-made-for-no-one-but-this-test"
+
+
+class ShippedSidecar(SidecarProcess):
+    """Its console is at `127.0.0.1:console_port`."""
+
+    def __init__(self, folder: Path, upstream: str, shipped: str) -> None:
+        super().__init__(folder, upstream)
+        self.console_port = unused_port()
+        places = {
+            '"0.0.0.0:8080"': f'"127.0.0.1:{self.port}"',
+            '"0.0.0.0:9901"': f'"127.0.0.1:{self.console_port}"',
+            UPSTREAM: upstream,
+            "/var/lib/cancel-sidecar/sidecar.db": str(self.journal),
+            "${CONSOLE_TOKEN}": TOKEN,
+        }
+        self.config.write_text(replaced(shipped, places), encoding="utf-8")
