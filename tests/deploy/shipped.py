@@ -6,11 +6,16 @@ from typing import TYPE_CHECKING
 
 from aiohttp.test_utils import unused_port
 
+from tests.acceptance.crowd import Client, Way
 from tests.acceptance.process import SidecarProcess
 from tests.deploy.fronts import replaced
+from tests.deploy.visitor import WAIT_S
+from tests.fakes.waiting import eventually
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from sidecar.demo.backend import LegacyBackend
 
 UPSTREAM = "http://127.0.0.1:9000"
 TOKEN = "a-token-that-was-made-for-no-one-but-this-test"
@@ -30,3 +35,13 @@ class ShippedSidecar(SidecarProcess):
             "${CONSOLE_TOKEN}": TOKEN,
         }
         self.config.write_text(replaced(shipped, places), encoding="utf-8")
+
+
+async def only_who_stays_is_kept(backend: LegacyBackend, sidecar: ShippedSidecar) -> None:
+    """Have a client come in every way that there is, and see what is left at the backend."""
+    for way in Way:
+        await Client(way.replace(" ", "-"), way, leaves_after=0).chat(sidecar.port)
+    await backend.until(lambda: backend.quiet, WAIT_S)
+    kept = [frozenset({Way.STAYS.value})]
+    await eventually(lambda: [conversation.request_ids for conversation in backend.kept()] == kept, WAIT_S)
+    assert [name for name, state in sidecar.turns().items() if state == "completed"] == [Way.STAYS]
