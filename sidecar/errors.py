@@ -33,6 +33,10 @@ class UpstreamUnreachableError(PeerError):
     """No connection to the upstream could be made, so it heard nothing of the request (502)."""
 
 
+class UpstreamBusyError(PeerError):
+    """No connection to the upstream was free in time, so it heard nothing of the request (503)."""
+
+
 class UpstreamTimeoutError(PeerError):
     """The upstream was silent past its limit (504)."""
 

@@ -46,7 +46,7 @@ from sidecar.upstream.pool import UpstreamPool
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Coroutine
 
-    from sidecar.config import Settings
+    from sidecar.config import Admin, ClientTls, Settings
     from sidecar.engine.ports import Clock, TurnObserver
 
 LEASE_MARGIN_S: Final = 30.0
@@ -114,19 +114,18 @@ class Sidecar:
 
         Raises OperatorError where they cannot be used; nothing has changed then.
         """
-        before = self.in_force.settings
+        before, pool = self.in_force.settings, self.edge.pool
         certificate = self.doors.read_certificate(settings.listen)
-        if (settings.admin, settings.admin_url) != (before.admin, before.admin_url):
+        if settings.upstream != before.upstream or settings.upstream.tls.reads_files:
+            pool = UpstreamPool(settings.upstream)
+            self.pools.add(pool)
+        if _admin_of(settings) != _admin_of(before) or settings.admin_tls.reads_files:
             await self.admin.use(await _admin_client(settings, self.in_force))
         self.in_force.use(settings)
         self.doors.show(certificate)
         self.dispatcher.use(**_pace(settings))
         self.sweeper.use(temp_ttl_s=settings.journal.temp_ttl_s)
         self.pruner.use(retention_s=settings.journal.retention_s)
-        pool = self.edge.pool
-        if settings.upstream != before.upstream:
-            pool = UpstreamPool(settings.upstream)
-            self.pools.add(pool)
         desk = _desk(settings, self.journal, self.driver, self.edge.tombstones)
         self.edge = replace(self.edge, settings=settings, pool=pool, desk=desk)
         self.front.use(self.edge)
@@ -211,9 +210,13 @@ async def _assemble(settings: Settings, host: Host, stack: AsyncExitStack) -> Si
     return sidecar
 
 
+def _admin_of(settings: Settings) -> tuple[Admin, str, ClientTls]:
+    return settings.admin, settings.admin_url, settings.admin_tls
+
+
 async def _admin_client(settings: Settings, in_force: InForce) -> AdminClient:
     """Give the admin API's client, started."""
-    client = AdminClient(settings.admin, settings.admin_url, in_force.sources_of)
+    client = AdminClient(settings.admin, settings.admin_url, in_force.sources_of, settings.admin_tls)
     await client.start()
     return client
 

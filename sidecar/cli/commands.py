@@ -122,6 +122,9 @@ def _load(arguments: Namespace) -> Settings:
 
 def _check_files(settings: Settings) -> None:
     """Look into the files that the configuration names. Raises ConfigError."""
+    from sidecar.upstream.tls import check_tls
+
+    check_tls(settings)
     if settings.listen.tls is not None:
         from sidecar.host.tls import ServerTls
 

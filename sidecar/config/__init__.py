@@ -22,16 +22,15 @@ from sidecar.config.settings import (
     CallOrNone,
     Chat,
     Console,
-    Drain,
     Guard,
     JournalSettings,
     Listen,
     Log,
     Settings,
     Tls,
-    Upstream,
 )
 from sidecar.config.show import effective_toml
+from sidecar.config.upstream import ClientTls, Drain, Upstream
 from sidecar.config.values import OFF, OWN_NAMES, Begins, Seconds, Sources
 
 __all__ = [
@@ -47,6 +46,7 @@ __all__ = [
     "Call",
     "CallOrNone",
     "Chat",
+    "ClientTls",
     "Console",
     "Drain",
     "Guard",

@@ -14,6 +14,8 @@ from sidecar.config.address import TcpAddress, parse_address
 from sidecar.config.leaving import MAY_RETURN
 from sidecar.config.problems import Problem
 from sidecar.config.routes import check_routes
+from sidecar.config.upstream import ClientTls
+from sidecar.config.urls import is_https
 from sidecar.config.values import OFF, OWN_NAMES
 from sidecar.turn.state import Cause, Policy
 
@@ -30,6 +32,7 @@ def check_meaning(settings: Settings) -> Iterator[Problem]:
     """Give every problem between values that are each well-formed."""
     yield from _check_calls(settings)
     yield from _check_pace(settings)
+    yield from _check_tls(settings)
     for index, chat in enumerate(settings.chat):
         yield from _check_begins(settings, chat, ("chat", index))
         yield from _check_captures(chat, ("chat", index))
@@ -88,6 +91,24 @@ def _check_pace(settings: Settings) -> Iterator[Problem]:
         yield Problem(
             loc, what, "write a shorter one, or raise admin.backoff_max_s", relies_on=(loc, ("admin", "backoff_max_s"))
         )
+
+
+def _check_tls(settings: Settings) -> Iterator[Problem]:
+    """Check that what is asked of TLS can be had: over https, with a key that has its certificate."""
+    sections = (
+        ("upstream", settings.upstream.url, settings.upstream.tls),
+        ("admin", settings.admin_url, settings.admin.tls or ClientTls()),
+    )
+    for section, url, tls in sections:
+        loc, urls = (section, "tls"), (("upstream", "url"), ("admin", "url"))
+        if tls != ClientTls() and not is_https(url):
+            what, mend = f"is of no effect: {section}.url is not https", "write an https URL, or leave this section out"
+            yield Problem(loc, what, mend, relies_on=(loc, *urls))
+        if tls.key is not None and tls.cert is None:
+            yield Problem((*loc, "key"), "has no certificate", f"write {section}.tls.cert, too", (loc,))
+        if tls.ca is not None and not tls.verify:
+            what = "is of no effect with verify = false"
+            yield Problem((*loc, "ca"), what, "leave verify out, and the server is known by it", (loc,))
 
 
 def _check_begins(settings: Settings, chat: Chat, loc: Loc) -> Iterator[Problem]:

@@ -16,9 +16,10 @@ from sidecar.config.explain import kind_of
 from sidecar.config.files import FilePath, JournalPath, UnixMode
 from sidecar.config.leaving import Leaving, Reaction
 from sidecar.config.section import Section
+from sidecar.config.upstream import ClientTls, Upstream
+from sidecar.config.urls import AdminUrl
 from sidecar.config.values import (
     OWN_NAMES,
-    AdminUrl,
     Ascending,
     Begins,
     CallPath,
@@ -45,7 +46,6 @@ from sidecar.config.values import (
     Sources,
     Status,
     Token,
-    UpstreamUrl,
 )
 from sidecar.turn.retry import Backoff
 from sidecar.turn.state import Cause, Plan, StepKind
@@ -103,24 +103,6 @@ class Listen(Section):
         )
 
 
-class Drain(Section):
-    """`[upstream.drain]`: limits of reading an abandoned answer on for ids that it has not yet told (law 4)."""
-
-    timeout_s: Seconds = 30
-    bytes_max: CountOrNone = 1_048_576
-    streams_max: CountOrNone = 1000
-
-
-class Upstream(Section):
-    """`[upstream]`: the legacy backend."""
-
-    url: UpstreamUrl
-    connect_timeout_s: Seconds = 5
-    response_timeout_s: Seconds = 120
-    idle_timeout_s: Seconds = 120
-    drain: Drain = Drain()
-
-
 class Call(Section):
     """A call of the admin API: `{names}` in path, header values and JSON strings are captured values."""
 
@@ -160,6 +142,7 @@ class Admin(Section):
     """`[admin]`: the backend's small admin API. `cancel = false` and `rollback = false` say that there is none."""
 
     url: AdminUrl | None = None
+    tls: ClientTls | None = None
     timeout_s: Seconds = 5
     attempts_max: Count = 20
     concurrency_max: Count = 64
@@ -290,6 +273,11 @@ class Settings(Section):
     def admin_url(self) -> str:
         """Where the admin API is: by default at the upstream."""
         return self.admin.url or self.upstream.url
+
+    @property
+    def admin_tls(self) -> ClientTls:
+        """How the admin API is known: at the upstream's own address, by default, as the upstream is."""
+        return self.admin.tls or (ClientTls() if self.admin.url else self.upstream.tls)
 
     def plan(self, chat: Chat | None) -> Plan:
         """Say what can be owed for a route's turns (None: a route that is no longer configured)."""

@@ -12,7 +12,6 @@ from difflib import get_close_matches
 from ipaddress import IPv4Network, IPv6Network, ip_interface, ip_network
 from itertools import pairwise
 from typing import Annotated, Final, Literal, TypeAlias
-from urllib.parse import SplitResult, urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, JsonValue, PlainValidator
 
@@ -86,40 +85,6 @@ def _listen_address(text: str) -> str:
 
 def _console_address(text: str) -> str:
     return text if text == OFF else _listen_address(text)
-
-
-def _upstream_url(text: str) -> str:
-    parts = _http_url(text)
-    if parts.path not in {"", "/"}:
-        raise ValueError(
-            "has a path, but the request target is relayed as it is; write the URL without it, "
-            "and write [[chat]] paths as clients send them"
-        )
-    return text.rstrip("/")
-
-
-def _admin_url(text: str) -> str:
-    _http_url(text)
-    return text.rstrip("/")
-
-
-def _http_url(text: str) -> SplitResult:
-    if not _VISIBLE.fullmatch(text):
-        raise ValueError("is empty, or has spaces, control or non-ASCII characters; write scheme://host:port alone")
-    try:
-        parts = urlsplit(text)
-        port = parts.port
-    except ValueError:
-        raise ValueError("has no valid host or port; write for example http://127.0.0.1:9000") from None
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise ValueError("is no http or https URL with a host; write for example http://127.0.0.1:9000")
-    if port == 0:
-        raise ValueError("has port 0, which nobody listens on; write the port of the backend")
-    if parts.username is not None or parts.password is not None:
-        raise ValueError("carries a user or password; leave them out; admin.headers can have an Authorization")
-    if "?" in text or "#" in text:
-        raise ValueError("has a query or fragment; leave out what stands from '?' or '#' on")
-    return parts
 
 
 def _network(value: object) -> IPv4Network | IPv6Network:
@@ -263,8 +228,6 @@ Status: TypeAlias = Annotated[int, Field(ge=100, le=599), BeforeValidator(_numbe
 OneWorker: TypeAlias = Annotated[Literal[1], BeforeValidator(_one_worker)]
 ListenAddress: TypeAlias = Annotated[str, AfterValidator(_listen_address)]
 ConsoleAddress: TypeAlias = Annotated[str, AfterValidator(_console_address)]
-UpstreamUrl: TypeAlias = Annotated[str, AfterValidator(_upstream_url)]
-AdminUrl: TypeAlias = Annotated[str, AfterValidator(_admin_url)]
 Network: TypeAlias = Annotated[IPv4Network | IPv6Network, PlainValidator(_network)]
 Method: TypeAlias = Annotated[str, AfterValidator(_method)]
 CallPath: TypeAlias = Annotated[str, AfterValidator(_call_path)]

@@ -23,6 +23,7 @@ from sidecar.errors import (
     TargetTooLongError,
     TooManyError,
     UnsupportedError,
+    UpstreamBusyError,
     UpstreamProtocolError,
     UpstreamTimeoutError,
     UpstreamUnreachableError,
@@ -89,6 +90,9 @@ _ANSWERS: Final[Mapping[type[SidecarError], Answer]] = MappingProxyType(
         ConversationGoneError: Answer(HTTPStatus.NOT_FOUND, "gone", "This conversation was cancelled."),
         JournalUnavailableError: Answer(
             HTTPStatus.SERVICE_UNAVAILABLE, "journal_unavailable", "The request was not passed on."
+        ),
+        UpstreamBusyError: Answer(
+            HTTPStatus.SERVICE_UNAVAILABLE, "upstream_busy", "No connection to the upstream was free.", RETRY_AFTER_S
         ),
         UpstreamTimeoutError: Answer(
             HTTPStatus.GATEWAY_TIMEOUT, "upstream_timeout", "The upstream did not answer in time."

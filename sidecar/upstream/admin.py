@@ -17,10 +17,13 @@ from yarl import URL
 from sidecar.capture.response import capture_cancel_answer
 from sidecar.capture.sources import Place, Source
 from sidecar.capture.template import render_header, render_json, render_path
+from sidecar.config import UnixAddress
+from sidecar.config.urls import address_of, is_https
 from sidecar.engine.ports import CallOutcome, Verdict
 from sidecar.errors import BugError
 from sidecar.turn.state import NOTHING, StepKind
 from sidecar.upstream.retry_after import retry_after_s
+from sidecar.upstream.tls import client_tls
 from sidecar.upstream.unreachable import why_unreachable
 
 if TYPE_CHECKING:
@@ -28,7 +31,7 @@ if TYPE_CHECKING:
 
     from aiohttp import ClientHandlerType, ClientRequest, ClientResponse, ClientSession
 
-    from sidecar.config import Admin, Call
+    from sidecar.config import Admin, Call, ClientTls
     from sidecar.turn.state import Turn
 
 ANSWER_BYTES_MAX: Final = 65_536
@@ -41,10 +44,13 @@ class AdminClient:
     """The admin API at `base_url`. `sources_of` gives a route's capture sources by the route's name."""
 
     def __init__(
-        self, admin: Admin, base_url: str, sources_of: Callable[[str], Mapping[str, tuple[Source, ...]]]
+        self, admin: Admin, base_url: str, sources_of: Callable[[str], Mapping[str, tuple[Source, ...]]], tls: ClientTls
     ) -> None:
         self._admin = admin
-        self._base_url = base_url.rstrip("/")
+        self._address = address_of(base_url)
+        self._base_url = "http://localhost" if isinstance(self._address, UnixAddress) else base_url.rstrip("/")
+        self._tls = client_tls(tls, "admin.tls") if is_https(base_url) else None
+        self._server_name = tls.server_name if self._tls else None
         self._sources_of = sources_of
         self._session: ClientSession | None = None
 
@@ -53,13 +59,21 @@ class AdminClient:
         if self._session is not None:
             return
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=self._admin.concurrency_max, keepalive_timeout=KEEPALIVE_S),
+            connector=self._connector(),
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(total=self._admin.timeout_s),
             headers=_HEADERS,
             auto_decompress=False,
             trust_env=False,
             middlewares=(_never_repeat,),
+        )
+
+    def _connector(self) -> aiohttp.BaseConnector:
+        limit = self._admin.concurrency_max
+        if isinstance(self._address, UnixAddress):
+            return aiohttp.UnixConnector(self._address.path, limit=limit, keepalive_timeout=KEEPALIVE_S)
+        return aiohttp.TCPConnector(
+            ssl=self._tls or True, limit=limit, keepalive_timeout=KEEPALIVE_S, use_dns_cache=False
         )
 
     async def close(self) -> None:
@@ -108,6 +122,7 @@ class AdminClient:
                 headers=self._headers(call, values, extra),
                 json=None if call.json_ is None else render_json(call.json_, values),
                 allow_redirects=False,
+                server_hostname=self._server_name,
             ) as response:
                 return await _outcome(call, response, sources, values)
         except TimeoutError:

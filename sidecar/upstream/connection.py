@@ -8,47 +8,20 @@ again. Where the upstream switched protocols, the connection is a tunnel's from 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, cast
 
 from sidecar.errors import BugError, UpstreamTimeoutError
-from sidecar.upstream.answer import Answer, AnswerReceiver
-from sidecar.upstream.sockets import bytes_acked, is_quiet, read_leftover, tune
+from sidecar.upstream.answer import Answer
+from sidecar.upstream.requester import Requester, TunnelEnd
+from sidecar.upstream.sockets import ended_in_order, is_quiet, is_tls, progress, read_leftover, tune
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sidecar.config import Upstream
+    from sidecar.upstream.sockets import Progress
 
 __all__ = ["Requester", "TunnelEnd", "UpstreamConnection"]
-
-
-class Requester(AnswerReceiver, Protocol):
-    """Whoever sends a request, and takes its answer."""
-
-    def upload_full(self) -> None:
-        """Send no more for now."""
-
-    def upload_drained(self) -> None:
-        """Send on."""
-
-
-class TunnelEnd(Protocol):
-    """Whoever takes what comes through a connection that has switched protocols."""
-
-    def upstream_received(self, data: bytes) -> None:
-        """Take bytes."""
-
-    def upstream_ended(self) -> None:
-        """Take note that no more bytes will come; the upstream may still read."""
-
-    def upstream_lost(self) -> None:
-        """Take note that the connection is gone."""
-
-    def upload_full(self) -> None:
-        """Send no more for now."""
-
-    def upload_drained(self) -> None:
-        """Send on."""
 
 
 class UpstreamConnection(asyncio.Protocol):
@@ -70,10 +43,12 @@ class UpstreamConnection(asyncio.Protocol):
         self._answer: Answer | None = None
         self._requester: Requester | TunnelEnd | None = None
         self._tunnel: TunnelEnd | None = None
-        self._acked_before: int | None = None
+        self._before: Progress | None = None  # this request
+        self._said_bye = False
         self._whole = False  # the request
         self._surplus = False
         self._gone = False
+        self._tls = False
         self._paused = False
         self._lost = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
@@ -88,11 +63,11 @@ class UpstreamConnection(asyncio.Protocol):
             raise BugError("a second request was begun on a connection that is busy")
         self._answer = Answer(requester, method, offers_upgrade=offers_upgrade)
         self._requester = requester
-        self._acked_before = bytes_acked(self._transport) if self.reused else None
+        self._before = progress(self._transport) if self.reused else None
         self._whole = False
         self._since = self._loop.time()
         if self._gone:
-            self._loop.call_soon(self._end_input, None)
+            self._loop.call_soon(self._end_input)
         elif self._timer is None:
             self._arm(self._tick_s)
 
@@ -162,16 +137,26 @@ class UpstreamConnection(asyncio.Protocol):
 
     @property
     def unheard(self) -> bool:
-        """Whether the upstream's kernel took no byte of this request: on another connection it may be sent again.
+        """Whether the upstream provably heard no byte of this request: on another connection it may be sent again.
 
+        So it is if nothing left our kernel; or if the upstream ended the connection in order (FIN) without having
+        acknowledged a byte. A reset proves nothing: it is sent in place of an acknowledgement by whoever dies reading.
         Asks the kernel, so it has to be asked within `answer_failed`. True only where the connection was reused.
         """
-        return self._acked_before is not None and bytes_acked(self._transport) == self._acked_before
+        before, now = self._before, progress(self._transport)
+        if before is None or now is None:
+            return False
+        return now.segments_sent == before.segments_sent or (self._said_bye and now.bytes_acked == before.bytes_acked)
 
     @property
     def is_quiet(self) -> bool:
         """Whether it is open and nothing waits in it; asks the kernel."""
         return not self._gone and is_quiet(self._transport)
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether the transport is closed."""
+        return self._lost.is_set()
 
     async def wait_lost(self) -> None:
         """Wait until the transport is closed."""
@@ -182,6 +167,7 @@ class UpstreamConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take the transport."""
         self._transport = cast("asyncio.Transport", transport)
+        self._tls = is_tls(self._transport)
         tune(self._transport)
 
     def data_received(self, data: bytes) -> None:
@@ -205,8 +191,9 @@ class UpstreamConnection(asyncio.Protocol):
         """End the answer: an upstream that sends no more is of no more use, unless it is in a tunnel."""
         if self._tunnel is not None:
             self._tunnel.upstream_ended()
-            return self._transport.get_extra_info("ssl_object") is None  # TLS has no half-closed connections
-        self._end_input(None)
+            return not self._tls  # which has no half-closed connections
+        self._said_bye = True
+        self._end_input(broken=not ended_in_order(self._transport))
         return False
 
     def connection_lost(self, error: Exception | None) -> None:
@@ -218,7 +205,7 @@ class UpstreamConnection(asyncio.Protocol):
         leftover = read_leftover(self._transport) if error is not None and self._answer is not None else b""
         if leftover:
             self.data_received(leftover)
-        self._end_input(error)
+        self._end_input(broken=error is not None or self._tls)
         self._lost.set()
         self._on_lost(self)
 
@@ -235,14 +222,14 @@ class UpstreamConnection(asyncio.Protocol):
 
     # -- the end -------------------------------------------------------------------------------------------------------
 
-    def _end_input(self, error: Exception | None) -> None:
+    def _end_input(self, *, broken: bool = True) -> None:
         """Nothing more will come: let the answer judge what that makes of it."""
         self._mark_gone()
         answer = self._answer
         if answer is None:
             self._transport.abort()
         else:
-            answer.end(broken=error is not None)
+            answer.end(broken=broken)
             self._release(answer)
 
     def _release(self, answer: Answer) -> None:

@@ -1,42 +1,42 @@
 """The upstream's connections: opened when needed, kept for a while when idle, the most recently used first.
 
 An idle connection is handed out only if the kernel knows of nothing against it. The upstream may still close it in the
-very moment of the next request: whoever must not be refused for that asks for a fresh one.
+very moment of the next request: whoever must not be refused for that asks for a fresh one. There are never more than
+`connections_max`; one too many waits in line, and an idle one is closed for whoever needs one of its own.
 """
 
 from __future__ import annotations
 
 import asyncio
-import ssl
-from ipaddress import ip_address
-from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import SplitResult, urlsplit
+import errno
+from typing import TYPE_CHECKING, Final
 
-from sidecar.errors import UpstreamTimeoutError, UpstreamUnreachableError
+from sidecar.config import UnixAddress
+from sidecar.config.urls import DEFAULT_PORTS, is_https
+from sidecar.errors import UpstreamBusyError, UpstreamTimeoutError, UpstreamUnreachableError
 from sidecar.upstream.connection import UpstreamConnection
+from sidecar.upstream.dial import Dialer
+from sidecar.upstream.places import Places
 from sidecar.upstream.unreachable import why_unreachable
 
 if TYPE_CHECKING:
-    from sidecar.config import Upstream
+    from sidecar.config import Address, Upstream
+    from sidecar.upstream.dial import LookUp
 
-IDLE_S: Final = 30.0
-IDLE_MAX: Final = 128
-
-_HAPPY_EYEBALLS_DELAY_S: Final = 0.25
-_DEFAULT_PORTS: Final = {"http": 80, "https": 443}
+_SHUTTING_DOWN: Final = "the sidecar is shutting down"
+_EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 
 class UpstreamPool:
-    """Connections to `upstream.url`."""
+    """Connections to `upstream.url`; `look_up` is getaddrinfo, if not the event loop's. Raises ConfigError for TLS."""
 
-    def __init__(self, settings: Upstream) -> None:
-        url = urlsplit(settings.url)
-        self.host = _authority(url)
-        """The upstream's authority as a Host field carries it, for requests that bring none (HTTP/1.0)."""
+    def __init__(self, settings: Upstream, *, look_up: LookUp | None = None) -> None:
         self._settings = settings
-        self._name = url.hostname or ""
-        self._port = url.port or _DEFAULT_PORTS[url.scheme]
-        self._tls = ssl.create_default_context() if url.scheme == "https" else None
+        self._dialer = Dialer(settings, look_up)
+        self.host = _authority(settings, self._dialer.address)
+        """The upstream's authority as a Host field carries it, for requests that bring none (HTTP/1.0)."""
+        self._places = Places[UpstreamConnection](settings.connections_max, self._keep)
+        self._open_ones: set[UpstreamConnection] = set()  # each has a place
         self._idle: dict[UpstreamConnection, float] = {}  # since when; the oldest first
         self._sweep: asyncio.TimerHandle | None = None
         self._closed = False
@@ -49,10 +49,23 @@ class UpstreamPool:
     async def connect(self, *, fresh: bool) -> UpstreamConnection:
         """Give a connection to begin one request on; a new one where `fresh`, or where no idle one is good.
 
-        Raises UpstreamUnreachableError where none can be made, UpstreamTimeoutError after `connect_timeout_s`.
+        Raises UpstreamBusyError where none was free within `queue_timeout_s` or the system has no more to give,
+        UpstreamUnreachableError where none can be made, UpstreamTimeoutError after `connect_timeout_s`.
         """
-        kept = None if fresh else self.check_out()
-        return kept or await self._open()
+        while not self._closed:
+            kept = None if fresh else self.check_out()
+            if kept is not None:
+                return kept
+            if not self._places.take():
+                self._drop_oldest()
+                kept = await self._places.wait(self._settings.queue_timeout_s, takes_kept=not fresh)
+            if kept is None:
+                return await self._open()
+            if kept.is_quiet:
+                kept.reused = True
+                return kept
+            kept.abort()
+        raise UpstreamUnreachableError(_SHUTTING_DOWN)
 
     async def close(self) -> None:
         """Drop the idle connections, and keep none from now on. Those in use are their users' to end."""
@@ -60,10 +73,9 @@ class UpstreamPool:
         if self._sweep is not None:
             self._sweep.cancel()
             self._sweep = None
+        self._places.send_away(UpstreamUnreachableError(_SHUTTING_DOWN))
         idle = list(self._idle)
-        self._idle.clear()
-        for connection in idle:
-            connection.abort()
+        self._drop_idle()
         for connection in idle:
             await connection.wait_lost()
 
@@ -78,69 +90,82 @@ class UpstreamPool:
         return None
 
     async def _open(self) -> UpstreamConnection:
-        if self._closed:
-            raise UpstreamUnreachableError("the sidecar is shutting down")
-        where = f"{self._name}:{self._port}"
+        """Open a connection, for which a place was taken."""
         try:
-            async with asyncio.timeout(self._settings.connect_timeout_s):
-                return await self._dial()
-        except TimeoutError:
-            raise UpstreamTimeoutError(
-                f"no connection to {where} within {self._settings.connect_timeout_s:g} s"
-            ) from None
-        except (OSError, UnicodeError) as error:  # a name may be too odd even to be looked up
-            raise UpstreamUnreachableError(f"cannot connect to {where}: {why_unreachable(error)}") from None
+            connection = await self._dial()
+        except BaseException:
+            self._places.give_back()
+            raise
+        if connection.is_lost:
+            self._places.give_back()
+        else:
+            self._open_ones.add(connection)
+        return connection
 
     async def _dial(self) -> UpstreamConnection:
-        loop = asyncio.get_running_loop()
-        options: dict[str, Any] = {"ssl": self._tls}
-        if isinstance(loop, asyncio.BaseEventLoop) and not _is_address(self._name):
-            options["happy_eyeballs_delay"] = _HAPPY_EYEBALLS_DELAY_S  # uvloop tries the addresses one by one
-        _transport, connection = await loop.create_connection(self._make, self._name, self._port, **options)
-        return connection
+        where, limit_s = self._dialer.address, self._settings.connect_timeout_s
+        try:
+            async with asyncio.timeout(limit_s):
+                return await self._dialer.dial(self._make)
+        except TimeoutError:
+            raise UpstreamTimeoutError(f"no connection to {where} within {limit_s:g} s") from None
+        except (OSError, UnicodeError) as error:  # a name may be too odd even to be looked up
+            why = f"cannot connect to {where}: {why_unreachable(error)}"
+            if isinstance(error, OSError) and error.errno in _EXHAUSTED:
+                self._drop_idle()
+                raise UpstreamBusyError(why) from None
+            raise UpstreamUnreachableError(why) from None
 
     def _make(self) -> UpstreamConnection:
         return UpstreamConnection(self._settings, on_idle=self._keep, on_lost=self._forget)
 
     def _keep(self, connection: UpstreamConnection) -> None:
-        if self._closed:
+        """Take a connection back: for the first in line, or for later."""
+        if self._closed or self._settings.idle_max == 0:
             connection.abort()
-            return
-        if len(self._idle) >= IDLE_MAX:
+        elif self._places.waiting:
+            if not self._places.hand_over(connection):
+                connection.abort()
+        else:
+            if len(self._idle) >= self._settings.idle_max:
+                self._drop_oldest()
+            self._idle[connection] = asyncio.get_running_loop().time()
+            if self._sweep is None:
+                self._sweep_in(self._settings.idle_expiry_s)
+
+    def _drop_oldest(self) -> None:
+        if self._idle:
             oldest = next(iter(self._idle))
             del self._idle[oldest]
             oldest.abort()
-        self._idle[connection] = asyncio.get_running_loop().time()
-        if self._sweep is None:
-            self._sweep_in(IDLE_S)
+
+    def _drop_idle(self) -> None:
+        while self._idle:
+            self._drop_oldest()
 
     def _forget(self, connection: UpstreamConnection) -> None:
         self._idle.pop(connection, None)
+        if connection in self._open_ones:
+            self._open_ones.remove(connection)
+            self._places.give_back()
 
     def _sweep_in(self, delay_s: float) -> None:
         self._sweep = asyncio.get_running_loop().call_later(delay_s, self._drop_expired)
 
     def _drop_expired(self) -> None:
         self._sweep = None
-        now = asyncio.get_running_loop().time()
+        now, expiry_s = asyncio.get_running_loop().time(), self._settings.idle_expiry_s
         for connection, since in list(self._idle.items()):
-            if since + IDLE_S > now:
-                self._sweep_in(since + IDLE_S - now)
+            if since + expiry_s > now:
+                self._sweep_in(since + expiry_s - now)
                 return
             del self._idle[connection]
             connection.abort()
 
 
-def _authority(url: SplitResult) -> bytes:
-    name = url.hostname or ""
-    host = f"[{name}]" if ":" in name else name
-    port = "" if url.port in {None, _DEFAULT_PORTS[url.scheme]} else f":{url.port}"
-    return f"{host}{port}".encode("idna" if not name.isascii() else "ascii")
-
-
-def _is_address(name: str) -> bool:
-    try:
-        ip_address(name)
-    except ValueError:
-        return False
-    return True
+def _authority(settings: Upstream, address: Address) -> bytes:
+    if isinstance(address, UnixAddress):
+        return b"localhost"
+    default = DEFAULT_PORTS["https" if is_https(settings.url) else "http"]
+    host = f"[{address.host}]" if ":" in address.host else address.host
+    return (host if address.port == default else f"{host}:{address.port}").encode()

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import os
 import socket
+import ssl
 import struct
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
     import asyncio
@@ -26,8 +27,17 @@ _KEEPALIVE: Final = (
 )
 
 _TCP_INFO_BYTES: Final = 192
-_BYTES_ACKED: Final = struct.Struct("=Q")
-_BYTES_ACKED_AT: Final = 120  # tcpi_bytes_acked in struct tcp_info of linux/tcp.h
+_BYTES_ACKED: Final = struct.Struct("=120xQ")  # tcpi_bytes_acked in struct tcp_info of linux/tcp.h
+_SEGMENTS_SENT: Final = struct.Struct("=156xI")  # tcpi_data_segs_out
+
+
+class Progress(NamedTuple):
+    """How far a connection's outgoing bytes have come since it began, by our own kernel's account."""
+
+    segments_sent: int
+    """Segments with bytes in them that left it, those sent again included."""
+    bytes_acked: int
+    """Bytes that the peer's kernel has acknowledged."""
 
 
 def tune(transport: asyncio.Transport) -> None:
@@ -36,6 +46,8 @@ def tune(transport: asyncio.Transport) -> None:
     if hasattr(transport, "max_size"):
         transport.max_size = READ_BYTES_MAX  # asyncio's 256 KiB cost an mmap for each read (cpython#85451)
     sock = transport.get_extra_info("socket")
+    if sock.family == socket.AF_UNIX:
+        return
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     for level, option, value in _KEEPALIVE:
         sock.setsockopt(level, option, value)
@@ -62,13 +74,36 @@ def is_quiet(transport: asyncio.Transport) -> bool:
         probe.detach()
 
 
-def bytes_acked(transport: asyncio.Transport) -> int | None:
-    """Give how many bytes the peer's kernel has acknowledged since the connection began, or None."""
+def is_tls(transport: asyncio.Transport) -> bool:
+    """Say whether TLS lies between."""
+    return transport.get_extra_info("ssl_object") is not None
+
+
+def ended_in_order(transport: asyncio.Transport) -> bool:
+    """Say, while `eof_received` is being called, whether it was the peer who ended the connection.
+
+    Anyone on the way can send a FIN; behind TLS only its closure alert counts (RFC 8446, 6.1), after which a read
+    finds the end in place of nothing.
+    """
+    tls: ssl.SSLObject | None = transport.get_extra_info("ssl_object")
+    if tls is None:
+        return True
     try:
-        info = transport.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_BYTES)
-        return int(_BYTES_ACKED.unpack_from(info, _BYTES_ACKED_AT)[0])
+        return tls.read(1) == b""
+    except ssl.SSLError:
+        return False
+
+
+def progress(transport: asyncio.Transport) -> Progress | None:
+    """Say how far the outgoing bytes have come; None where the kernel does not tell."""
+    sock = transport.get_extra_info("socket")
+    if sock is None:  # so it is behind uvloop's TLS, once the connection is lost
+        return None
+    try:
+        info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_BYTES)
+        return Progress(_SEGMENTS_SENT.unpack_from(info)[0], _BYTES_ACKED.unpack_from(info)[0])
     except (OSError, struct.error):
-        return None  # closed, or a kernel of before 4.1
+        return None  # closed, a Unix socket, or a kernel of before 4.6
 
 
 def read_leftover(transport: asyncio.Transport) -> bytes:
@@ -77,10 +112,11 @@ def read_leftover(transport: asyncio.Transport) -> bytes:
     A failed write makes the loop drop a connection unread; but an upstream that refuses a long upload often answers,
     closes and resets, and its answer lies there. At most LEFTOVER_BYTES_MAX; empty for TLS, whose keys are gone.
     """
-    if transport.get_extra_info("ssl_object") is not None:
+    sock = transport.get_extra_info("socket")
+    if sock is None or is_tls(transport):
         return b""
     pieces: list[bytes] = []
-    descriptor = transport.get_extra_info("socket").fileno()
+    descriptor = sock.fileno()
     try:
         while sum(map(len, pieces)) < LEFTOVER_BYTES_MAX and (piece := os.read(descriptor, READ_BYTES_MAX)):
             pieces.append(piece)

@@ -18,9 +18,11 @@ from sidecar.upstream.pool import UpstreamPool
 if TYPE_CHECKING:
     import ssl
     from collections.abc import AsyncIterator, Awaitable, Callable
+    from pathlib import Path
 
     from sidecar.errors import PeerError
     from sidecar.upstream.connection import UpstreamConnection
+    from sidecar.upstream.dial import LookUp
     from sidecar.wire.answer_head import Head
     from sidecar.wire.framing import Framing
 
@@ -72,6 +74,11 @@ class Peer:
         """Send FIN."""
         self._writer.close()
 
+    def close_below(self) -> None:
+        """Send FIN past TLS, which says nothing."""
+        with socket.socket(fileno=os.dup(self._writer.get_extra_info("socket").fileno())) as sock:
+            sock.shutdown(socket.SHUT_RDWR)
+
     def reset(self) -> None:
         """Send RST."""
         sock = self._writer.get_extra_info("socket")
@@ -80,42 +87,81 @@ class Peer:
 
 
 @asynccontextmanager
-async def scripted(script: Script, *, tls: ssl.SSLContext | None = None) -> AsyncIterator[int]:
-    """Serve the script on a loopback port, which is given; afterwards raise what went wrong in it."""
-    tasks: list[asyncio.Task[None]] = []
-    writers: list[asyncio.StreamWriter] = []
-
-    def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        async def play() -> None:
-            await script(Peer(len(writers) - 1, reader, writer))
-
-        writers.append(writer)
-        tasks.append(asyncio.get_running_loop().create_task(play()))
-
-    server = await asyncio.start_server(connected, "127.0.0.1", 0, ssl=tls)
-    try:
+async def scripted(
+    script: Script, *, tls: ssl.SSLContext | None = None, host: str = "127.0.0.1", port: int = 0
+) -> AsyncIterator[int]:
+    """Serve the script on a port of a loopback address, which is given; afterwards raise what went wrong in it."""
+    stage = _Stage(script)
+    server = await asyncio.start_server(stage.connected, host, port, ssl=tls)
+    async with stage.playing(server):
         yield server.sockets[0].getsockname()[1]
-    finally:
-        server.close()
-        for task in tasks:
-            task.cancel()
-        results = await asyncio.gather(*tasks, return_exceptions=True)
-        for writer in writers:
-            writer.transport.abort()
-        await server.wait_closed()
-    for result in results:
-        if isinstance(result, Exception):
-            raise result
+
+
+@asynccontextmanager
+async def scripted_at(script: Script, path: Path) -> AsyncIterator[str]:
+    """Serve the script on a Unix socket, whose URL is given; as `scripted` does."""
+    stage = _Stage(script)
+    async with stage.playing(await asyncio.start_unix_server(stage.connected, path)):
+        yield f"unix:{path}"
+
+
+class _Stage:
+    """Plays the script on every connection that comes."""
+
+    def __init__(self, script: Script) -> None:
+        self._script = script
+        self._tasks: list[asyncio.Task[None]] = []
+        self._writers: list[asyncio.StreamWriter] = []
+
+    def connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        async def play() -> None:
+            await self._script(Peer(len(self._writers) - 1, reader, writer))
+
+        self._writers.append(writer)
+        self._tasks.append(asyncio.get_running_loop().create_task(play()))
+
+    @asynccontextmanager
+    async def playing(self, server: asyncio.Server) -> AsyncIterator[None]:
+        try:
+            yield
+        finally:
+            server.close()
+            for task in self._tasks:
+                task.cancel()
+            results = await asyncio.gather(*self._tasks, return_exceptions=True)
+            for writer in self._writers:
+                writer.transport.abort()
+            await server.wait_closed()
+        for result in results:
+            if isinstance(result, Exception):
+                raise result
 
 
 @asynccontextmanager
 async def pool_for(port: int, *, name: str = "127.0.0.1", **settings: float) -> AsyncIterator[UpstreamPool]:
     """Give a pool that connects to a port of this machine, with such settings of `[upstream]`."""
-    pool = UpstreamPool(Upstream.model_validate({"url": f"http://{name}:{port}", **settings}))
+    async with pool_at(f"http://{name}:{port}", look_up=None, **settings) as pool:
+        yield pool
+
+
+@asynccontextmanager
+async def pool_at(url: str, *, look_up: LookUp | None = None, **settings: object) -> AsyncIterator[UpstreamPool]:
+    """Give a pool that connects to the URL, with such settings of `[upstream]`."""
+    pool = UpstreamPool(Upstream.model_validate({"url": url, **settings}), look_up=look_up)
     try:
         yield pool
     finally:
         await pool.close()
+
+
+async def echo(peer: Peer) -> None:
+    """Answer every request."""
+    try:
+        while True:
+            await peer.request()
+            await peer.send(ANSWER)
+    except (asyncio.IncompleteReadError, ConnectionError):
+        return
 
 
 class Recorder:

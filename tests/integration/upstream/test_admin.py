@@ -15,17 +15,19 @@ import pytest
 from aiohttp import web
 
 from sidecar.capture.sources import Source, parse_source
-from sidecar.config import CAPTURE, Admin
+from sidecar.config import CAPTURE, Admin, ClientTls
 from sidecar.engine.ports import AdminApi, CallOutcome, Verdict
 from sidecar.errors import BugError
 from sidecar.turn.state import Plan, StepKind, Turn
 from sidecar.upstream.admin import ANSWER_BYTES_MAX, AdminClient
-from tests.integration.upstream.scripted import ANSWER, Peer, scripted
+from tests.integration.upstream.scripted import ANSWER, Peer, echo, scripted, scripted_at
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
     from pytest_aiohttp.plugin import AiohttpServer
+
+    from tests.fakes.authority import Authority
 
     Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -49,9 +51,15 @@ def turn_with(*, traceparent: str | None = None, **captured: str) -> Turn:
 
 @asynccontextmanager
 async def client_at(
-    base_url: str, sources: Mapping[str, tuple[Source, ...]] | None = None, **settings: object
+    base_url: str,
+    sources: Mapping[str, tuple[Source, ...]] | None = None,
+    *,
+    tls: ClientTls | None = None,
+    **settings: object,
 ) -> AsyncIterator[AdminClient]:
-    client = AdminClient(Admin.model_validate({"timeout_s": 5, **settings}), base_url, lambda _route: sources or {})
+    client = AdminClient(
+        Admin.model_validate({"timeout_s": 5, **settings}), base_url, lambda _route: sources or {}, tls or ClientTls()
+    )
     await client.start()
     try:
         yield client
@@ -96,7 +104,7 @@ async def roll_back(client: AdminClient, **captured: str) -> CallOutcome:
 
 
 def test_it_is_the_engines_admin_api() -> None:
-    _api: AdminApi = AdminClient(Admin(), "http://127.0.0.1:9000", lambda _route: {})
+    _api: AdminApi = AdminClient(Admin(), "http://127.0.0.1:9000", lambda _route: {}, ClientTls())
 
 
 async def test_a_rollback_as_the_backend_sees_it(aiohttp_server: AiohttpServer) -> None:
@@ -408,6 +416,32 @@ async def test_a_certificate_that_nobody_trusts() -> None:
     assert outcome.error.startswith("cannot connect: its certificate was refused")
 
 
+async def test_an_authority_a_name_and_a_certificate_of_its_own(authority: Authority) -> None:
+    certificate, key = authority.client()
+    tls = ClientTls(ca=authority.file, server_name="admin.internal", cert=certificate, key=key)
+    async with scripted(echo, tls=authority.server("admin.internal", asks=True)) as port:
+        async with client_at(f"https://127.0.0.1:{port}", tls=tls) as client:
+            assert (await roll_back(client)).verdict is Verdict.DONE
+        async with client_at(f"https://127.0.0.1:{port}", tls=ClientTls(ca=authority.file)) as client:
+            error = (await roll_back(client)).error
+            assert error is not None
+            assert "IP address mismatch" in error
+
+
+async def test_a_unix_socket(tmp_path: Path) -> None:
+    heads: list[bytes] = []
+
+    async def script(peer: Peer) -> None:
+        heads.append(await peer.request())
+        await peer.send(ANSWER)
+
+    async with scripted_at(script, tmp_path / "admin") as url, client_at(url) as client:
+        assert (await roll_back(client)).verdict is Verdict.DONE
+    assert heads[0].startswith(b"DELETE /admin/conversations/c-1 HTTP/1.1\r\nHost: localhost\r\n")
+    async with client_at(f"unix:{tmp_path}/missing") as client:
+        assert (await roll_back(client)).error == "cannot connect: No such file or directory"
+
+
 async def test_what_cannot_be_called_is_an_outcome_too() -> None:
     async with client_at("http://127.0.0.1:9", rollback=False) as client:
         assert (await roll_back(client)).error == "admin.rollback is not configured any more"
@@ -418,7 +452,7 @@ async def test_what_cannot_be_called_is_an_outcome_too() -> None:
 
 
 async def test_start_and_close_may_be_done_twice() -> None:
-    client = AdminClient(Admin(), "http://127.0.0.1:9", lambda _route: {})
+    client = AdminClient(Admin(), "http://127.0.0.1:9", lambda _route: {}, ClientTls())
     await client.close()
     with pytest.raises(BugError):
         await roll_back(client)

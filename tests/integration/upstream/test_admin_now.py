@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from sidecar.config import Admin
+from sidecar.config import Admin, ClientTls
 from sidecar.engine.ports import Verdict
 from sidecar.turn.state import StepKind
 from sidecar.upstream.admin import AdminClient
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 async def started(base_url: str) -> AdminClient:
-    client = AdminClient(Admin(), base_url, lambda _route: {})
+    client = AdminClient(Admin(), base_url, lambda _route: {}, ClientTls())
     await client.start()
     return client
 

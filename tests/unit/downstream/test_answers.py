@@ -22,6 +22,7 @@ STATUS: dict[type[errors.SidecarError], int] = {
     errors.ConversationGoneError: 404,
     errors.JournalUnavailableError: 503,
     errors.UpstreamTimeoutError: 504,
+    errors.UpstreamBusyError: 503,
     errors.UpstreamUnreachableError: 502,
     errors.UpstreamProtocolError: 502,
     errors.DownstreamGoneError: 400,
@@ -72,7 +73,13 @@ def test_an_answer_is_a_whole_response(added: list[Field], *, close: bool) -> No
 
 @pytest.mark.parametrize("error", STATUS, ids=lambda error: error.__name__)
 def test_only_what_may_well_succeed_soon_says_when(error: type[errors.SidecarError]) -> None:
-    soon = {errors.InProgressError, errors.RollbackPendingError, errors.OverloadedError, errors.TooManyError}
+    soon = {
+        errors.InProgressError,
+        errors.RollbackPendingError,
+        errors.OverloadedError,
+        errors.TooManyError,
+        errors.UpstreamBusyError,
+    }
     assert answer_for(error("x")).fields == ([(b"Retry-After", b"1")] if error in soon else [])
 
 
