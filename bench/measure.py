@@ -34,6 +34,7 @@ def takes_part(peer: Peer, scenario: Scenario) -> bool:
 
 def rig(running: Running, arguments: str, seed: int, owed: str = "") -> Row:
     """What the rig says of one run. Raises RuntimeError with its complaint if it did not run."""
+    assert running.native is not None
     command = [str(running.native.rig), *arguments.split(), "--port", str(running.backend_port), "--seed", str(seed)]
     command += ["--label", running.peer.name]
     if running.process is not None:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 DIRECT, FLOOR, REFERENCE, SIDECAR = "direct", "floor", "nginx", "sidecar"
+PLAIN_FLOOR = "plain-floor"
 VENV = "@HOME@/venv/bin/"
 
 
@@ -98,10 +99,14 @@ PEERS = (
 )
 
 
+_GUARDS = (Peer(name=PLAIN_FLOOR, command="@PYTHON@ @CONFIGS@/plain_floor.py @PORT@ @UPSTREAM_PORT@"),)
+
+
 def chosen(names: list[str]) -> list[Peer]:
     """The peers of these names, in the table's order. Raises KeyError for a name that is none."""
-    known = {peer.name: peer for peer in PEERS}
+    everyone = (*PEERS, *_GUARDS)
+    known = {peer.name: peer for peer in everyone}
     for name in names:
         if name not in known:
             raise KeyError(name)
-    return [peer for peer in PEERS if peer.name in names]
+    return [peer for peer in everyone if peer.name in names]

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 CONFIGS = Path(__file__).parent / "configs"
 POLL_S = 0.05
+CONSOLE_OFFSET = 500
 END_S = 5.0
 
 
@@ -36,7 +37,7 @@ class Running:
     port: int
     backend_port: int
     home: Path
-    native: Native
+    native: Native | None  # None: there is no compiler
     process: subprocess.Popen[bytes] | None = field(default=None, init=False)
 
     @property
@@ -47,7 +48,7 @@ class Running:
         """@NAME@s filled in, see bench.peers."""
         values = {
             "PORT": self.port,
-            "CONSOLE_PORT": self.port + 500,
+            "CONSOLE_PORT": self.port + CONSOLE_OFFSET,
             "HOST": "127.0.0.1",
             "UPSTREAM": f"127.0.0.1:{self.backend_port}",
             "UPSTREAM_PORT": self.backend_port,
@@ -55,7 +56,7 @@ class Running:
             "HOME": self.home,
             "CONFIGS": CONFIGS,
             "CONFIG": self.folder / self.peer.config,
-            "FLOOR": self.native.floor,
+            "FLOOR": self.native.floor if self.native else "",
             "PYTHON": sys.executable,
         }
         for name, value in values.items():
