@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from sidecar.cli import commands
 from sidecar.engine.operator import REASON_CHARS_MAX
-from sidecar.turn.state import State
+from sidecar.turn.state import Cause, State
 
 if TYPE_CHECKING:
     from argparse import Namespace, _SubParsersAction
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 LIMIT_DEFAULT: Final = 50
 LIMIT_MAX: Final = 10_000
+LAST_DEFAULT: Final = 10
 OUTBOX_STATES: Final = ("pending", "leased", "delivered", "dead", "dropped")
 _ABOUT: Final = "A reverse proxy that stops and rolls back the AI-chat turns its clients abandon."
 _EXAMPLES: Final = """\
@@ -45,6 +46,7 @@ def parser() -> ArgumentParser:
     presets.add_argument("name", nargs="?", metavar="NAME", help="the preset to write out")
     _turns(below)
     _outbox(below)
+    _tail(below)
     demo = _command(below, "demo", "show three chats with the sidecar and without it", commands.demo)
     demo.add_argument("--once", action="store_true", help="end after the table; fail if it is not as promised")
     return top
@@ -56,8 +58,23 @@ def _turns(commands_of: Commands) -> None:
     )
     listing = _command(below, "list", "turns, newest first", commands.list_turns)
     _with_selection(_with_config(listing), [str(state) for state in State])
+    show = _with_config(_command(below, "show", "one turn, and all that happened to it", commands.show_turn))
+    show.add_argument("id", metavar="ID", help="the id that `turns list` shows")
+    show.add_argument("--json", action="store_true", help="JSON instead of a timeline")
     cancel = _with_config(_command(below, "cancel", "have a turn cancelled by the running sidecar", commands.cancel))
     cancel.add_argument("id", metavar="ID", help="the id that `turns list` shows")
+
+
+def _tail(commands_of: Commands) -> None:
+    tail = _with_config(_command(commands_of, "tail", "follow turns as they change, until Ctrl-C", commands.tail))
+    tail.add_argument("--state", choices=[str(state) for state in State], help="only those that come into this state")
+    tail.add_argument("--cause", choices=[str(cause) for cause in Cause], help="only those that ended early by this")
+    tail.add_argument("--route", metavar="ROUTE", help="only those of this route, as `turns list` shows it")
+    tail.add_argument("--id", metavar="ID", help="only those with this id: the turn's, its request's or conversation's")
+    tail.add_argument(
+        "--last", type=_limit, default=LAST_DEFAULT, metavar="N", help=f"begin with so many (default {LAST_DEFAULT})"
+    )
+    tail.add_argument("--json", action="store_true", help="a line of JSON for each change")
 
 
 def _outbox(commands_of: Commands) -> None:

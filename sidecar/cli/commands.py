@@ -8,13 +8,15 @@ The rest of the sidecar is imported only by the commands that run it, so that th
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import sys
 import time
 from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
-from sidecar.cli import tables
+from sidecar.cli import tables, timeline
+from sidecar.cli.tail import POLL_S, Tail, Wanted
 from sidecar.config import (
     OFF,
     Settings,
@@ -27,12 +29,14 @@ from sidecar.config import (
 )
 from sidecar.errors import OperatorError
 from sidecar.telemetry import set_up_logging
+from sidecar.turn.state import Cause, State
 
 if TYPE_CHECKING:
     from argparse import Namespace
     from collections.abc import Callable, Iterator, Sequence
 
     from sidecar.config import Call, Chat
+    from sidecar.engine.history import TurnHistory
     from sidecar.engine.ports import StepRow
     from sidecar.turn.state import Turn
 
@@ -74,6 +78,25 @@ def list_turns(arguments: Namespace) -> int:
     """Show turns, newest first."""
     turns = asyncio.run(_read_turns(_load(arguments), arguments.state, arguments.limit))
     sys.stdout.write(tables.turns_json(turns) if arguments.json else tables.turns_table(turns, now=time.time()))
+    return 0
+
+
+def show_turn(arguments: Namespace) -> int:
+    """Show one turn, and all that happened to it."""
+    history = asyncio.run(_read_history(_load(arguments), arguments.id))
+    sys.stdout.write(timeline.history_json(history) if arguments.json else timeline.timeline(history))
+    return 0
+
+
+def tail(arguments: Namespace) -> int:
+    """Show turns as they change, until interrupted."""
+    wanted = Wanted(
+        state=State(arguments.state) if arguments.state else None,
+        cause=Cause(arguments.cause) if arguments.cause else None,
+        route=arguments.route,
+        id=arguments.id,
+    )
+    asyncio.run(_follow(_load(arguments), wanted, arguments.last, as_json=arguments.json))
     return 0
 
 
@@ -133,11 +156,39 @@ def _check_files(settings: Settings) -> None:
 
 async def _read_turns(settings: Settings, state: str | None, limit: int) -> Sequence[Turn]:
     from sidecar.app import operator_journal
-    from sidecar.turn.state import State
 
     set_up_logging(settings.log)
     async with operator_journal(settings) as desk:
         return await desk.turns(state=State(state) if state else None, limit=limit)
+
+
+async def _read_history(settings: Settings, turn_id: str) -> TurnHistory:
+    """Read a turn's history. Raises OperatorError if there is no such turn."""
+    from sidecar.app import operator_journal
+
+    set_up_logging(settings.log)
+    async with operator_journal(settings) as desk:
+        history = await desk.history(turn_id)
+    if history is None:
+        raise OperatorError(f"no turn {turn_id}; `sidecar turns list` shows those there are")
+    return history
+
+
+async def _follow(settings: Settings, wanted: Wanted, last: int, *, as_json: bool) -> None:
+    from sidecar.app import operator_journal
+
+    set_up_logging(settings.log)
+    async with operator_journal(settings) as desk:
+        following = Tail(desk, wanted)
+        turns = await following.first(last)
+        while True:
+            for turn in turns:
+                at = timeline.clock_text(time.time())
+                line = f"{json.dumps(tables.turn_object(turn))}\n" if as_json else tables.turn_line(turn, at=at)
+                sys.stdout.write(line)
+            sys.stdout.flush()
+            await asyncio.sleep(POLL_S)
+            turns = await following.changes()
 
 
 async def _cancel(settings: Settings, turn_id: str) -> None:

@@ -50,32 +50,40 @@ def turns_table(turns: Sequence[Turn], *, now: float) -> str:
         for turn in turns
     ]
     heads = ("id", "route", "state", "cause", "request id", "conversation id", "begins", "age", "steps")
-    return _render(heads, rows, none="no turns")
+    return render(heads, rows, none="no turns")
 
 
 def turns_json(turns: Sequence[Turn]) -> str:
     """Give turns as a JSON array; times are seconds since the epoch."""
-    return _dump(
-        [
-            {
-                "id": turn.id,
-                "route": turn.route,
-                "state": turn.state,
-                "cause": turn.cause,
-                "request_id": turn.captured.get("request_id"),
-                "conversation_id": turn.conversation_id,
-                "begins": turn.begins,
-                "created_at": turn.created_at,
-                "answered_at": turn.answered_at,
-                "confirmed_at": turn.confirmed_at,
-                "settled_at": turn.settled_at,
-                "steps": dict(turn.steps),
-                "looks": turn.looks,
-                "rollbacks": turn.rollbacks,
-            }
-            for turn in turns
-        ]
-    )
+    return dump([turn_object(turn) for turn in turns])
+
+
+def turn_object(turn: Turn) -> dict[str, object]:
+    """Give a turn as it is written in JSON."""
+    return {
+        "id": turn.id,
+        "route": turn.route,
+        "state": turn.state,
+        "cause": turn.cause,
+        "request_id": turn.captured.get("request_id"),
+        "conversation_id": turn.conversation_id,
+        "begins": turn.begins,
+        "created_at": turn.created_at,
+        "answered_at": turn.answered_at,
+        "confirmed_at": turn.confirmed_at,
+        "settled_at": turn.settled_at,
+        "steps": dict(turn.steps),
+        "looks": turn.looks,
+        "rollbacks": turn.rollbacks,
+    }
+
+
+def turn_line(turn: Turn, *, at: str) -> str:
+    """Give a turn as it now is in a line, told at a time of the clock."""
+    state = turn.state if turn.cause is None else f"{turn.state} ({turn.cause})"
+    ids = [turn.captured.get("request_id"), turn.conversation_id]
+    words = (at, turn.id, f"{state:<24}", *(one or "-" for one in ids), turn.route, _steps_text(turn))
+    return f"{printable('  '.join(words)).rstrip()}\n"
 
 
 def outbox_table(rows: Sequence[StepRow], *, now: float) -> str:
@@ -93,26 +101,26 @@ def outbox_table(rows: Sequence[StepRow], *, now: float) -> str:
         )
         for row in rows
     ]
-    return _render(("id", "turn", "step", "state", "attempts", "due", "age", "error"), cells, none="no steps")
+    return render(("id", "turn", "step", "state", "attempts", "due", "age", "error"), cells, none="no steps")
 
 
 def outbox_json(rows: Sequence[StepRow]) -> str:
     """Give rows of the outbox as a JSON array; times are seconds since the epoch."""
-    return _dump(
-        [
-            {
-                "id": row.id,
-                "turn_id": row.turn_id,
-                "kind": row.kind,
-                "state": row.state,
-                "attempts": row.attempts,
-                "due_at": row.due_at,
-                "created_at": row.created_at,
-                "error": row.error,
-            }
-            for row in rows
-        ]
-    )
+    return dump([step_object(row) for row in rows])
+
+
+def step_object(row: StepRow) -> dict[str, object]:
+    """Give a row of the outbox as it is written in JSON."""
+    return {
+        "id": row.id,
+        "turn_id": row.turn_id,
+        "kind": row.kind,
+        "state": row.state,
+        "attempts": row.attempts,
+        "due_at": row.due_at,
+        "created_at": row.created_at,
+        "error": row.error,
+    }
 
 
 def duration_text(seconds: float) -> str:
@@ -135,16 +143,17 @@ def _due_text(row: StepRow, now: float) -> str:
     return "now" if row.due_at <= now else f"in {duration_text(row.due_at - now)}"
 
 
-def _dump(rows: list[dict[str, object]]) -> str:
-    return json.dumps(rows, indent=2) + "\n"
+def dump(value: object) -> str:
+    """Write JSON for people and programs."""
+    return json.dumps(value, indent=2) + "\n"
 
 
-def _render(heads: Sequence[str], rows: Sequence[Sequence[str | None]], *, none: str) -> str:
+def render(heads: Sequence[str] | None, rows: Sequence[Sequence[str | None]], *, none: str) -> str:
     """Lay out a table for stdout as it is: a terminal's width and colours, or none of them."""
     if not rows:
         return f"{none}\n"
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
-    for head in heads:
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, show_header=heads is not None)
+    for head in heads or [""] * len(rows[0]):
         table.add_column(head, overflow="fold")
     for row in rows:
         table.add_row(*map(_cell, row))
@@ -154,6 +163,11 @@ def _render(heads: Sequence[str], rows: Sequence[Sequence[str | None]], *, none:
     return captured.get()
 
 
+def printable(text: str) -> str:
+    """Take out what would steer a terminal."""
+    return "".join(char if char.isprintable() else " " for char in text)
+
+
 def _cell(value: str | None) -> Text:
-    text = "".join(char if char.isprintable() else " " for char in value or "-")
+    text = printable(value or "-")
     return Text(text, style=_STYLES.get(text, ""))

@@ -65,6 +65,10 @@ class OperatorDesk:
         """Give turns, newest first."""
         return await self._journal.turns(state, limit)
 
+    async def turn(self, turn_id: str) -> Turn | None:
+        """Give a turn; None for an unknown one."""
+        return await self._journal.load(turn_id)
+
     async def outbox(self, state: str | None = None, limit: int = 50) -> Sequence[StepRow]:
         """Give rows of the outbox, newest first."""
         return await self._journal.outbox(state, limit)
