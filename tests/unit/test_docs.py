@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from collections import Counter
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -30,6 +32,15 @@ COMMAND: Final = re.compile(r"(?:^|`|/)sidecar ((?:[a-z]+ ?)+)(.*)")
 
 def page_name(page: Path) -> str:
     return page.relative_to(ROOT).as_posix()
+
+
+@cache
+def anchors_of(page: Path) -> frozenset[str]:
+    """Give what can be linked to within a page: its headings, as GitHub makes anchors of them, and its own anchors."""
+    text = FENCE.sub("", page.read_text(encoding="utf-8"))
+    headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    slugs = (re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings)
+    return frozenset([*slugs, *re.findall(r'<a id="([^"]+)"></a>', text)])
 
 
 def sidecar(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -59,6 +70,14 @@ def test_relative_links_lead_somewhere(page: Path) -> None:
     text = FENCE.sub("", page.read_text(encoding="utf-8"))
     links = [link for link in LINK.findall(text) if not re.match(r"[a-z]+:|#", link)]
     assert [link for link in links if not (page.parent / link.partition("#")[0]).exists()] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=page_name)
+def test_anchors_are_there(page: Path) -> None:
+    text = FENCE.sub("", page.read_text(encoding="utf-8"))
+    fragments = [link.partition("#") for link in LINK.findall(text) if "#" in link and not re.match(r"[a-z]+:", link)]
+    targets = [(page.parent / path if path else page, anchor) for path, _, anchor in fragments]
+    assert [(path.name, anchor) for path, anchor in targets if anchor not in anchors_of(path)] == []
 
 
 def test_the_links_are_found() -> None:
@@ -94,6 +113,21 @@ def test_the_state_diagram_is_what_the_tables_say() -> None:
     command = [sys.executable, str(ROOT / "docs" / "state_diagram.py"), "--check"]
     checked = subprocess.run(command, check=False, capture_output=True, text=True, timeout=30)
     assert checked.returncode == 0, checked.stderr
+
+
+def test_the_configuration_page_is_what_example_and_schema_say() -> None:
+    command = [sys.executable, str(ROOT / "docs" / "configuration.py"), "--check"]
+    checked = subprocess.run(command, check=False, capture_output=True, text=True, timeout=30)
+    assert checked.returncode == 0, checked.stderr
+
+
+def test_every_setting_has_a_row() -> None:
+    page = (ROOT / "docs" / "CONFIGURATION.md").read_text(encoding="utf-8")
+    example = (ROOT / "config.example.toml").read_text(encoding="utf-8")
+    keys = re.findall(r"^#?([a-z_]+) = ", example, re.MULTILINE)
+    rows = re.findall(r"^\| <a id=\"[a-z_.]+\"></a>`([a-z_]+)`", page, re.MULTILINE)
+    shown = (text for language, text in FENCE.findall(page) if language == "toml")
+    assert Counter([*rows, *re.findall(r"^([a-z_]+) = ", "".join(shown), re.MULTILINE)]) == Counter(keys)
 
 
 def test_every_state_and_event_is_in_the_diagram() -> None:

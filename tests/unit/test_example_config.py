@@ -7,7 +7,7 @@ import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from sidecar.config import Call, Reaction, Settings, Upstream, load, load_table
+from sidecar.config import Call, Guard, Reaction, Settings, Upstream, load, load_table
 from sidecar.config.explain import keys_of
 from sidecar.turn.state import Cause
 
@@ -57,6 +57,11 @@ def test_it_loads_with_everything_switched_on_too() -> None:
     assert settings.admin.verify
     assert settings.admin.rollback_turn
     assert settings.guard
+
+
+def test_what_it_shows_of_a_guard_is_the_default_too() -> None:
+    (guard,) = load_table(with_all_switched_on(), {}).guard
+    assert guard == Guard.model_validate({"path": guard.path, "list": guard.list_})
 
 
 def test_every_setting_is_in_it_and_nothing_else() -> None:
