@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 LIMIT_DEFAULT: Final = 50
 LIMIT_MAX: Final = 10_000
+PORT_MAX: Final = 65_535
 LAST_DEFAULT: Final = 10
 OUTBOX_STATES: Final = ("pending", "leased", "delivered", "dead", "dropped")
 _ABOUT: Final = "A reverse proxy that stops and rolls back the AI-chat turns its clients abandon."
@@ -48,7 +49,10 @@ def parser() -> ArgumentParser:
     _outbox(below)
     _tail(below)
     demo = _command(below, "demo", "show three chats with the sidecar and without it", commands.demo)
-    demo.add_argument("--once", action="store_true", help="end after the table; fail if it is not as promised")
+    which = demo.add_mutually_exclusive_group()
+    which.add_argument("--once", action="store_true", help="end after the table; fail if it is not as promised")
+    which.add_argument("--backend-only", action="store_true", help="serve the backend alone, and say how to use it")
+    demo.add_argument("--port", type=_port, metavar="N", help="the backend's port, with --backend-only")
     return top
 
 
@@ -139,6 +143,13 @@ def _reason(text: str) -> str:
     if not 1 <= len(reason) <= REASON_CHARS_MAX:
         raise ArgumentTypeError(f"a reason has 1 to {REASON_CHARS_MAX} characters")
     return reason
+
+
+def _port(text: str) -> int:
+    number = _positive(text)
+    if number > PORT_MAX:
+        raise ArgumentTypeError(f"{text!r} is more than {PORT_MAX}")
+    return number
 
 
 def _limit(text: str) -> int:

@@ -129,9 +129,13 @@ def drop(arguments: Namespace) -> int:
 
 
 def demo(arguments: Namespace) -> int:
-    """Show three chats with the sidecar and without it."""
-    from sidecar.demo import play
+    """Show three chats with the sidecar and without it; or serve the backend alone, to be tried against."""
+    from sidecar.demo import play, serve_backend
 
+    if arguments.backend_only:
+        return serve_backend(port=arguments.port)
+    if arguments.port is not None:
+        raise OperatorError("--port is the backend's, and goes with --backend-only")
     return play(once=arguments.once)
 
 

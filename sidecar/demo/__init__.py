@@ -9,3 +9,10 @@ def play(once: bool) -> int:
     from sidecar.demo.show import run  # noqa: PLC0415
 
     return run(once=once)
+
+
+def serve_backend(port: int | None) -> int:
+    """Serve the backend alone until Ctrl-C, at its usual port unless one is named. Give the exit code."""
+    from sidecar.demo.alone import serve_alone  # noqa: PLC0415  (the same)
+
+    return serve_alone(port=port)

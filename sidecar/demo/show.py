@@ -7,8 +7,6 @@ person --straight--> backend          person --through--> sidecar --> backend
 from __future__ import annotations
 
 import asyncio
-import signal
-import socket
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,6 +18,7 @@ from rich.console import Console
 from sidecar.app import Sidecar
 from sidecar.config import Settings
 from sidecar.demo.backend import BackendKnobs, LegacyBackend
+from sidecar.demo.process import BACKEND_PORT, INTERRUPTED, end_on_signals, free_or_any
 from sidecar.demo.scenes import Entrance, play_chats
 from sidecar.demo.table import closing_lines, comparison, differences
 from sidecar.telemetry import set_up_logging
@@ -27,14 +26,11 @@ from sidecar.telemetry import set_up_logging
 _ADMIN_TOKEN: Final = "demo-admin"  # noqa: S105  (guards nothing but the demo's own backend)
 _KNOBS: Final = BackendKnobs(words=14, word_s=0.12, think_s=0.6, admin_token=_ADMIN_TOKEN)
 _SIDECAR_PORT: Final = 8080
-_BACKEND_PORT: Final = 9000
 _CONVERSATION_ID: Final = (
     "request.json:/conversationId",
     "response.header:X-Conversation-Id",
     "cancel.json:/conversationId",
 )
-_INTERRUPTED: Final = 130
-
 _INTRO: Final = """\
 A legacy chat backend is running: once a question is in, it generates to the
 end and saves the conversation, whether or not anyone is still there.
@@ -71,11 +67,11 @@ def run(*, once: bool) -> int:
     try:
         return asyncio.run(_show(once=once))
     except (KeyboardInterrupt, asyncio.CancelledError):
-        return _INTERRUPTED if once else 0
+        return INTERRUPTED if once else 0
 
 
 async def _show(*, once: bool) -> int:
-    _end_on_signals()
+    end_on_signals()
     console = Console(highlight=False)
     console.print(_INTRO, soft_wrap=True)
     with TemporaryDirectory(prefix="sidecar-demo-") as folder:
@@ -89,7 +85,7 @@ async def _show(*, once: bool) -> int:
 
 async def _set(stack: AsyncExitStack, folder: Path, *, friendly: bool) -> Stage:
     """Start two backends, each with its own database, and the sidecar before the second."""
-    ports = (_free(_BACKEND_PORT), _free(_SIDECAR_PORT)) if friendly else (0, 0)
+    ports = (free_or_any(BACKEND_PORT), free_or_any(_SIDECAR_PORT)) if friendly else (0, 0)
     alone = await stack.enter_async_context(LegacyBackend.serve(_KNOBS, path=folder / "straight.db"))
     behind = await stack.enter_async_context(LegacyBackend.serve(_KNOBS, path=folder / "through.db", port=ports[0]))
     settings = _settings(behind.url, folder / "sidecar.db", port=ports[1])
@@ -136,22 +132,3 @@ def _settings(backend_url: str, journal: Path, *, port: int) -> Settings:
             "log": {"level": "warning"},
         }
     )
-
-
-def _free(port: int) -> int:
-    """Give the port if nobody has it, else 0: any free one."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return 0
-    return port
-
-
-def _end_on_signals() -> None:
-    """Let Ctrl-C and SIGTERM end the demo alike, so that its folder goes."""
-    task = asyncio.current_task()
-    if task is not None:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            asyncio.get_running_loop().add_signal_handler(number, task.cancel)

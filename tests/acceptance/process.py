@@ -73,7 +73,7 @@ class SidecarProcess:
         journal: Path | None = None,
     ) -> None:
         """Write the configuration: CONFIG, or `tables` over the settings' defaults."""
-        self.port = _free_port()
+        self.port = free_port()
         self.url = f"http://{host}:{self.port}"
         self.journal = journal or folder / "sidecar.db"
         self.config = folder / "sidecar.toml"
@@ -233,7 +233,8 @@ def _table(value: object) -> Mapping[str, object]:
     return value
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Give a port of 127.0.0.1 at which nobody listens."""
     with closing(socket.socket()) as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

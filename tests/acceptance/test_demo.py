@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
+import tomllib
+from http.client import HTTPConnection
 from typing import IO, TYPE_CHECKING
+
+from sidecar.config import load_table
+from tests.acceptance.process import free_port
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -61,3 +68,37 @@ def test_without_once_it_serves_on_until_interrupted(tmp_path: Path) -> None:
             finally:
                 process.kill()
         assert list(tmp_path.iterdir()) == []
+
+
+def test_the_backend_alone_prints_a_configuration_that_fits(tmp_path: Path) -> None:
+    command = [*COMMAND, "--backend-only", "--port", str(free_port())]
+    with subprocess.Popen(command, env=environment(tmp_path), stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            text = read_until(process.stdout, "stall_after=3")
+            config = tomllib.loads(text[text.index("[upstream]") : text.index("Then, in another")])
+            assert config["upstream"]["url"].endswith(command[-1])
+            assert load_table(config, {}).admin.verify
+            person = HTTPConnection(config["upstream"]["url"].removeprefix("http://"), timeout=10)
+            person.request("GET", "/health")
+            assert json.load(person.getresponse()) == {"status": "ok"}
+            person.close()
+            process.send_signal(signal.SIGINT)
+            assert process.wait(timeout=10) == 0
+        finally:
+            process.kill()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_port_that_is_taken_is_named_with_its_mend(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        command = [*COMMAND, "--backend-only", "--port", port]
+        result = subprocess.run(
+            command, env=environment(tmp_path), capture_output=True, text=True, timeout=30, check=False
+        )
+    assert (result.returncode, result.stdout) == (2, "")
+    expected = f"sidecar: cannot listen on port {port} (address already in use); name another with --port\n"
+    assert result.stderr == expected

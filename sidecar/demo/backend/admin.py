@@ -1,9 +1,10 @@
-"""The admin API: the only means to stop the backend. Small and idempotent, as DESIGN asks of it.
+"""The admin API: the only means to stop the backend. Small and idempotent, as docs/admin-api.openapi.yaml asks of one.
 
-    POST   /admin/requests/{request_id}/cancel        200, or 404 for an unknown request
-    DELETE /admin/conversations/{id}                  204, or 404
-    GET    /admin/conversations/{id}                  200, or 404
-    POST   /admin/conversations/{id}/confirm          200, or 404
+    POST   /admin/requests/{request_id}/cancel            200, or 404 for an unknown request
+    DELETE /admin/conversations/{id}                      204, or 404
+    DELETE /admin/conversations/{id}/turns/{request_id}   204, or 404
+    GET    /admin/conversations/{id}                      200, or 404
+    POST   /admin/conversations/{id}/confirm              200, or 404
 
 Every call is recorded, and every real effect counted, so that a test sees what was done how often.
 """
@@ -58,6 +59,7 @@ class AdminApi:
         return [
             web.post("/admin/requests/{id}/cancel", self._guarded(self._cancel)),
             web.delete("/admin/conversations/{id}", self._guarded(self._delete)),
+            web.delete("/admin/conversations/{id}/turns/{request_id}", self._guarded(self._delete_turn)),
             web.get("/admin/conversations/{id}", self._guarded(self._show), allow_head=False),
             web.post("/admin/conversations/{id}/confirm", self._guarded(self._confirm)),
         ]
@@ -111,6 +113,15 @@ class AdminApi:
         if not await self._workshop.store.delete(conversation_id):
             return _unknown()
         self.effects[f"deleted {conversation_id}"] += 1
+        return web.Response(status=204)
+
+    async def _delete_turn(self, request: web.Request) -> web.Response:
+        request_id = request.match_info["request_id"]
+        if (generation := self._workshop.generation(request_id)) is not None:
+            await self._stop(generation)
+        if not await self._workshop.store.delete_turn(request.match_info["id"], request_id):
+            return _unknown()
+        self.effects[f"deleted turn {request_id}"] += 1
         return web.Response(status=204)
 
     async def _show(self, request: web.Request) -> web.Response:

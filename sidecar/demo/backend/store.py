@@ -57,6 +57,10 @@ UPDATE conversations SET id = ?, status = 'active', confirmed_at = coalesce(conf
 _CONFIRM: Final = """
 UPDATE conversations SET status = 'active', confirmed_at = coalesce(confirmed_at, ?2) WHERE id = ?1 OR temp_id = ?1
 """
+_DELETE_TURN: Final = """
+DELETE FROM messages WHERE request_id = ?2
+AND conversation_id = (SELECT id FROM conversations WHERE id = ?1 OR temp_id = ?1)
+"""
 _TITLE_CHARS_MAX: Final = 60
 
 
@@ -141,6 +145,10 @@ class Store:
     async def delete(self, conversation_id: str) -> bool:
         """Delete a conversation with its messages; False where there is none. Its temporary id does as well."""
         return await self._change("DELETE FROM conversations WHERE id = ?1 OR temp_id = ?1", conversation_id)
+
+    async def delete_turn(self, conversation_id: str, request_id: str) -> bool:
+        """Delete a turn's messages from a conversation that stays; False where there are none."""
+        return await self._change(_DELETE_TURN, conversation_id, request_id)
 
     async def conversation(self, conversation_id: str) -> dict[str, Any] | None:
         """Give a conversation's row with its messages' rows under `messages`; None where there is none."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 from pathlib import Path
 
-from sidecar.demo import show
+from sidecar.demo import process, show
 
 
 def test_a_port_that_is_taken_makes_way_for_any_free_one() -> None:
@@ -13,8 +13,8 @@ def test_a_port_that_is_taken_makes_way_for_any_free_one() -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        assert show._free(port) == 0
-    assert show._free(port) == port
+        assert process.free_or_any(port) == 0
+    assert process.free_or_any(port) == port
 
 
 def test_the_settings_learn_the_conversation_from_the_answer_to_a_cancel() -> None:
