@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 class AnswerWriter:
     """The answer to one request. `keeps`: the connection may serve another request once the answer is out."""
 
-    __slots__ = ("_coding", "_connection", "_request", "_tally", "begun", "framed", "keeps")
+    __slots__ = ("_coding", "_connection", "_held", "_request", "_tally", "begun", "framed", "keeps")
 
     def __init__(self, connection: Connection, request: Request, tally: Tally) -> None:
         self.begun = False
@@ -35,16 +35,24 @@ class AnswerWriter:
         """Downstream can tell its end from its being cut short."""
         self.keeps = False
         self._coding = Coding.AS_CAME
+        self._held = b""  # for the next write: one to the kernel instead of two
         self._connection = connection
         self._request = request
         self._tally = tally
 
     def write_head(
-        self, head: Head, framing: Framing, *, added: list[Field], with_frames: bool = False, last: bool = False
+        self,
+        head: Head,
+        framing: Framing,
+        *,
+        added: list[Field],
+        alone: bool,
+        with_frames: bool = False,
+        last: bool = False,
     ) -> None:
         """Write the upstream's head; `added` fields are set in it. `with_frames`: frames of our own will join its body.
 
-        `last`: no further request is to come on the connection.
+        Not `alone`: it goes out with what is written next. `last`: no further request is to come on the connection.
         """
         self.begun = True
         self._choose_coding(framing, with_frames=with_frames)
@@ -58,21 +66,27 @@ class AnswerWriter:
             fields.append((b"Connection", b"close"))
         elif self._request.speaks_1_0:
             fields.append((b"Connection", b"keep-alive"))
-        self._connection.write(head_bytes(b"HTTP/1.1 %d %b" % (head.status, head.reason), fields))
+        self._held = head_bytes(b"HTTP/1.1 %d %b" % (head.status, head.reason), fields)
+        if alone:
+            self.flush()
 
     def write_piece(self, piece: Piece) -> None:
         """Write bytes of the body."""
         data = piece.data if self._coding is Coding.AS_CAME else encode(piece, self._coding)
         self._tally.bytes_down += len(data)
-        self._connection.write(data)
+        self._write(data)
 
     def write_frame(self, frame: bytes) -> None:
         """Write a frame of our own into the body."""
-        self._connection.write(encode_frame(frame, self._coding))
+        self._write(encode_frame(frame, self._coding))
 
     def end(self) -> None:
         """Write what ends the body."""
-        self._connection.write(end_of(self._coding))
+        self._write(end_of(self._coding))
+
+    def flush(self) -> None:
+        """Write what is held. Harmless when done twice."""
+        self._write(b"")
 
     def write_own(self, status: HTTPStatus, body: bytes, added: Iterable[Field] = (), *, last: bool = False) -> None:
         """Write an answer of our own, in JSON."""
@@ -81,6 +95,11 @@ class AnswerWriter:
         self.keeps = self._request.keeps_alive and self._request.body.complete and not last
         head_only = self._request.method == "HEAD"
         self._connection.write(json_answer(status, body, added=added, close=not self.keeps, head_only=head_only))
+
+    def _write(self, data: bytes) -> None:
+        if self._held:
+            data, self._held = self._held + data, b""
+        self._connection.write(data)
 
     def _choose_coding(self, framing: Framing, *, with_frames: bool) -> None:
         if self._request.speaks_1_0 and (with_frames or isinstance(framing, ChunkedBody)):

@@ -49,7 +49,7 @@ class ChatExchange(TurnExchange):
 
     # -- the answer ------------------------------------------------------------------------------------------------
 
-    def head_received(self, head: Head, framing: Framing) -> None:
+    def head_received(self, head: Head, framing: Framing, *, alone: bool) -> None:
         """Learn what the head tells; write it, unless nobody is there to read it."""
         self._feed(AnswerBegan(at=self._edge.clock()))
         self._learn(self._scan.head(head, self._turn, terminal=self._is(State.OPEN)))
@@ -63,6 +63,7 @@ class ChatExchange(TurnExchange):
             head,
             framing,
             added=self._own_fields(),
+            alone=alone,
             with_frames=self._announcement is not None,
             last=self._front.retiring,
         )

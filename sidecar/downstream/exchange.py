@@ -191,10 +191,10 @@ class Exchange:
         tunnel = Tunnel(self._connection, self._upstream, self.tally, over=self._finish)
         tunnel.begin(behind)
 
-    def head_received(self, head: Head, framing: Framing) -> None:
+    def head_received(self, head: Head, framing: Framing, *, alone: bool) -> None:
         """Write the answer's head."""
         self._take_head(head)
-        self._answer.write_head(head, framing, added=[], last=self._front.retiring)
+        self._answer.write_head(head, framing, added=[], alone=alone, last=self._front.retiring)
 
     def body_received(self, data: bytes, framing: Framing, *, last: bool) -> None:
         """Write bytes of the answer as they came."""
@@ -274,6 +274,7 @@ class Exchange:
             self._reply(answer.status, answer.body, [*answer.fields, *self._own_fields()])
         else:
             self._finish(keep=False)  # first: what breaks off with the connection is no failure of its own
+            self._answer.flush()
             self._connection.break_off(framed=self._answer.framed)
 
     def _reply(self, status: HTTPStatus, body: bytes, added: Iterable[Field] = ()) -> None:

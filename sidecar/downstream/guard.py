@@ -79,10 +79,10 @@ class GuardedExchange(Exchange):
 
     # -- from the upstream (AnswerReceiver) ------------------------------------------------------------------------
 
-    def head_received(self, head: Head, framing: Framing) -> None:
+    def head_received(self, head: Head, framing: Framing, *, alone: bool) -> None:
         """Hold the head of a list; write any other."""
         if not self._lists:
-            super().head_received(head, framing)
+            super().head_received(head, framing, alone=alone)
             return
         self._held = head, framing
         why_not = _why_illegible(head, self._guard)
@@ -147,7 +147,7 @@ class GuardedExchange(Exchange):
         fields = [*without(head.fields, *_FRAMING, *_VALIDATORS), (b"Content-Length", b"%d" % len(body))]
         framing = LengthBody(len(body))
         framing.feed(body)
-        super().head_received(replace(head, fields=Fields(fields)), framing)
+        super().head_received(replace(head, fields=Fields(fields)), framing, alone=False)
         super().body_received(body, framing, last=True)
 
     def _pass_on(self, why: str) -> None:
@@ -159,7 +159,7 @@ class GuardedExchange(Exchange):
         assert self._held is not None
         head, framing = self._held
         self._held = None
-        super().head_received(head, framing)
+        super().head_received(head, framing, alone=not self._pieces)
         for piece in self._pieces:
             self._write_piece(piece)
         self._pieces.clear()

@@ -27,8 +27,8 @@ class AnswerReceiver(Protocol):
     def switched(self, head: Head, raw: bytes, behind: bytes) -> None:
         """Take the connection: the upstream has switched protocols (101), as offered; `behind` came after its head."""
 
-    def head_received(self, head: Head, framing: Framing) -> None:
-        """Take the final head."""
+    def head_received(self, head: Head, framing: Framing, *, alone: bool) -> None:
+        """Take the final head. Not `alone`: bytes of the body, or its end, follow within the same call."""
 
     def body_received(self, data: bytes, framing: Framing, *, last: bool) -> None:
         """Take bytes as they came; `framing` tells about exactly these. They may be empty only when `last`."""
@@ -132,7 +132,7 @@ class Answer:
         framing = self.framing = framing_for(head, self._method)
         self.keeps_alive = head.keeps_alive and not isinstance(framing, UntilCloseBody)
         if self._receiver is not None:
-            self._receiver.head_received(head, framing)
+            self._receiver.head_received(head, framing, alone=not behind and not framing.complete)
         if behind or framing.complete:
             self._feed_body(behind, framing)
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, cast
 from sidecar.errors import BugError, UpstreamTimeoutError
 from sidecar.upstream.answer import Answer
 from sidecar.upstream.requester import Requester, TunnelEnd
-from sidecar.upstream.sockets import ended_in_order, is_quiet, is_tls, progress, read_leftover, tune
+from sidecar.upstream.sockets import Probe, ended_in_order, is_tls, read_leftover, tune
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,6 +44,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._requester: Requester | TunnelEnd | None = None
         self._tunnel: TunnelEnd | None = None
         self._before: Progress | None = None  # this request
+        self._probe: Probe | None = None  # once it is asked
         self._said_bye = False
         self._whole = False  # the request
         self._surplus = False
@@ -63,7 +64,7 @@ class UpstreamConnection(asyncio.Protocol):
             raise BugError("a second request was begun on a connection that is busy")
         self._answer = Answer(requester, method, offers_upgrade=offers_upgrade)
         self._requester = requester
-        self._before = progress(self._transport) if self.reused else None
+        self._before = self._probe.progress if self.reused and self._probe is not None else None
         self._whole = False
         self._since = self._loop.time()
         if self._gone:
@@ -143,7 +144,7 @@ class UpstreamConnection(asyncio.Protocol):
         acknowledged a byte. A reset proves nothing: it is sent in place of an acknowledgement by whoever dies reading.
         Asks the kernel, so it has to be asked within `answer_failed`. True only where the connection was reused.
         """
-        before, now = self._before, progress(self._transport)
+        before, now = self._before, self._probe.progress if self._probe is not None else None
         if before is None or now is None:
             return False
         return now.segments_sent == before.segments_sent or (self._said_bye and now.bytes_acked == before.bytes_acked)
@@ -151,7 +152,11 @@ class UpstreamConnection(asyncio.Protocol):
     @property
     def is_quiet(self) -> bool:
         """Whether it is open and nothing waits in it; asks the kernel."""
-        return not self._gone and is_quiet(self._transport)
+        if self._gone or self._transport.is_closing():
+            return False
+        if self._probe is None:
+            self._probe = Probe(self._transport)
+        return self._probe.is_quiet
 
     @property
     def is_lost(self) -> bool:
@@ -206,6 +211,8 @@ class UpstreamConnection(asyncio.Protocol):
         if leftover:
             self.data_received(leftover)
         self._end_input(broken=error is not None or self._tls)
+        if self._probe is not None:
+            self._probe.close()
         self._lost.set()
         self._on_lost(self)
 

@@ -53,25 +53,44 @@ def tune(transport: asyncio.Transport) -> None:
         sock.setsockopt(level, option, value)
 
 
-def is_quiet(transport: asyncio.Transport) -> bool:
-    """Say whether the connection is open and nothing waits in it: neither a FIN, a reset, nor bytes nobody asked for.
+class Probe:
+    """A look at a connection's socket beside its transport; made once, because a socket object costs as much as a call.
 
-    The loop may not have looked yet, so that `is_closing()` alone misses what the kernel already knows.
+    It only borrows the descriptor: it has to be closed before the transport lets go of it.
     """
-    if transport.is_closing():
+
+    __slots__ = ("_socket",)
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        hidden = transport.get_extra_info("socket")
+        self._socket = socket.socket(hidden.family, hidden.type, hidden.proto, fileno=hidden.fileno())
+
+    def close(self) -> None:
+        """Give the descriptor back. Harmless when done twice."""
+        self._socket.detach()
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether nothing waits in the connection: neither a FIN, a reset, nor bytes nobody asked for.
+
+        The loop may not have looked yet, so that `is_closing()` alone misses what the kernel already knows.
+        """
+        try:
+            self._socket.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return True
+        except OSError:
+            pass
         return False
-    hidden = transport.get_extra_info("socket")
-    probe = socket.socket(hidden.family, hidden.type, hidden.proto, fileno=hidden.fileno())
-    try:
-        probe.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
-    except BlockingIOError:
-        return True
-    except OSError:
-        return False
-    else:
-        return False
-    finally:
-        probe.detach()
+
+    @property
+    def progress(self) -> Progress | None:
+        """How far the outgoing bytes have come; None where the kernel does not tell."""
+        try:
+            info = self._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_BYTES)
+            return Progress(_SEGMENTS_SENT.unpack_from(info)[0], _BYTES_ACKED.unpack_from(info)[0])
+        except (OSError, struct.error):
+            return None  # closed, a Unix socket, or a kernel of before 4.6
 
 
 def is_tls(transport: asyncio.Transport) -> bool:
@@ -92,18 +111,6 @@ def ended_in_order(transport: asyncio.Transport) -> bool:
         return tls.read(1) == b""
     except ssl.SSLError:
         return False
-
-
-def progress(transport: asyncio.Transport) -> Progress | None:
-    """Say how far the outgoing bytes have come; None where the kernel does not tell."""
-    sock = transport.get_extra_info("socket")
-    if sock is None:  # so it is behind uvloop's TLS, once the connection is lost
-        return None
-    try:
-        info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_BYTES)
-        return Progress(_SEGMENTS_SENT.unpack_from(info)[0], _BYTES_ACKED.unpack_from(info)[0])
-    except (OSError, struct.error):
-        return None  # closed, a Unix socket, or a kernel of before 4.6
 
 
 def read_leftover(transport: asyncio.Transport) -> bytes:

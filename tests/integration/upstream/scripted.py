@@ -195,7 +195,7 @@ class Recorder:
         self.interims.append(raw)
         self._changed.set()
 
-    def head_received(self, head: Head, framing: Framing) -> None:
+    def head_received(self, head: Head, framing: Framing, *, alone: bool) -> None:  # noqa: ARG002  (nothing is written)
         assert framing.spans == []
         self.head = head
         self._changed.set()

@@ -40,7 +40,7 @@ class Listener:
         self.raw += raw + behind
         self._note(f"switched {head.status}")
 
-    def head_received(self, head: Head, framing: Framing) -> None:
+    def head_received(self, head: Head, framing: Framing, *, alone: bool) -> None:  # noqa: ARG002  (nothing is written)
         assert framing.spans == []
         self._note(f"head {head.status}")
 
