@@ -23,11 +23,13 @@ LIMIT_DEFAULT: Final = 50
 LIMIT_MAX: Final = 10_000
 PORT_MAX: Final = 65_535
 LAST_DEFAULT: Final = 10
+TIMEOUT_S_MAX: Final = 3600
 OUTBOX_STATES: Final = ("pending", "leased", "delivered", "dead", "dropped")
 _ABOUT: Final = "A reverse proxy that stops and rolls back the AI-chat turns its clients abandon."
 _EXAMPLES: Final = """\
 sidecar demo                        see it at work; nothing else is needed
 sidecar check -c sidecar.toml       find every problem of a configuration
+sidecar doctor -c sidecar.toml --url https://chat.example.org
 sidecar run -c sidecar.toml         run until SIGTERM or Ctrl-C
 sidecar outbox list -c sidecar.toml --state dead
 """
@@ -48,12 +50,29 @@ def parser() -> ArgumentParser:
     _turns(below)
     _outbox(below)
     _tail(below)
+    _doctor(below)
     demo = _command(below, "demo", "show three chats with the sidecar and without it", commands.demo)
     which = demo.add_mutually_exclusive_group()
     which.add_argument("--once", action="store_true", help="end after the table; fail if it is not as promised")
     which.add_argument("--backend-only", action="store_true", help="serve the backend alone, and say how to use it")
     demo.add_argument("--port", type=_port, metavar="N", help="the backend's port, with --backend-only")
     return top
+
+
+def _doctor(commands_of: Commands) -> None:
+    about = "try from a client's place whether leaving and cancelling get through to the sidecar"
+    doctor = _with_config(_command(commands_of, "doctor", about, commands.doctor))
+    doctor.add_argument("--url", help="where clients reach it, with what stands in front (default: listen.address)")
+    doctor.add_argument("--route", metavar="PATH", help="the chat's path (default: that of the first [[chat]])")
+    doctor.add_argument(
+        "--header", action="append", default=[], metavar="'NAME: VALUE'", help="sent with each chat; may come again"
+    )
+    doctor.add_argument("--body", metavar="JSON|@FILE", help="the chat's body (default: one question, stream: true)")
+    doctor.add_argument(
+        "--timeout-s", type=_seconds, default=20.0, metavar="S", help="how long each thing is waited for (default 20)"
+    )
+    doctor.add_argument("--json", action="store_true", help="JSON instead of text")
+    doctor.add_argument("--yes", action="store_true", help="do not ask first; it costs tokens")
 
 
 def _turns(commands_of: Commands) -> None:
@@ -150,6 +169,16 @@ def _port(text: str) -> int:
     if number > PORT_MAX:
         raise ArgumentTypeError(f"{text!r} is more than {PORT_MAX}")
     return number
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds <= TIMEOUT_S_MAX:
+        raise ArgumentTypeError(f"{text!r} is no number of seconds above 0, and at most {TIMEOUT_S_MAX}")
+    return seconds
 
 
 def _limit(text: str) -> int:

@@ -13,6 +13,7 @@ import os
 import sys
 import time
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from sidecar.cli import tables, timeline
@@ -128,6 +129,23 @@ def drop(arguments: Namespace) -> int:
     return 0
 
 
+def doctor(arguments: Namespace) -> int:
+    """Examine, from a client's place, whether the sidecar can do its work."""
+    from sidecar.doctor import Options
+    from sidecar.doctor import run as run_doctor
+
+    settings = _load(arguments)
+    set_up_logging(settings.log)
+    options = Options(
+        url=arguments.url,
+        route=arguments.route,
+        headers=tuple(arguments.header),
+        body=_body(arguments.body),
+        timeout_s=arguments.timeout_s,
+    )
+    return run_doctor(settings, options, yes=arguments.yes, as_json_text=arguments.json)
+
+
 def demo(arguments: Namespace) -> int:
     """Show three chats with the sidecar and without it; or serve the backend alone, to be tried against."""
     from sidecar.demo import play, serve_backend
@@ -156,6 +174,17 @@ def _check_files(settings: Settings) -> None:
         from sidecar.host.tls import ServerTls
 
         ServerTls.load(settings.listen.tls)
+
+
+def _body(text: str | None) -> bytes | None:
+    """Give the body that is meant: the text itself, or with `@` the file of that name. Raises OperatorError."""
+    if text is None or not text.startswith("@"):
+        return None if text is None else text.encode()
+    try:
+        return Path(text[1:]).read_bytes()
+    except (OSError, ValueError) as error:
+        reason = (isinstance(error, OSError) and error.strerror) or str(error)
+        raise OperatorError(f"--body: {text[1:]} cannot be read ({reason}); name a file that can") from None
 
 
 async def _read_turns(settings: Settings, state: str | None, limit: int) -> Sequence[Turn]:

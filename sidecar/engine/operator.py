@@ -28,6 +28,9 @@ class OperatorReads(Protocol):
     async def turns(self, state: State | None = None, limit: int = 50) -> Sequence[Turn]:
         """Give turns, of one state or of all."""
 
+    async def of_request(self, request_id: str, limit: int = 10) -> Sequence[Turn]:
+        """Give the turns of a request id, whoever's they are."""
+
     async def outbox(self, state: str | None = None, limit: int = 50) -> Sequence[StepRow]:
         """Give rows of the outbox, of one state or of all."""
 
@@ -68,6 +71,10 @@ class OperatorDesk:
     async def turn(self, turn_id: str) -> Turn | None:
         """Give a turn; None for an unknown one."""
         return await self._journal.load(turn_id)
+
+    async def of_request(self, request_id: str) -> Sequence[Turn]:
+        """Give the turns of a request id, whoever's they are, newest first."""
+        return await self._journal.of_request(request_id)
 
     async def outbox(self, state: str | None = None, limit: int = 50) -> Sequence[StepRow]:
         """Give rows of the outbox, newest first."""

@@ -97,6 +97,10 @@ WHERE id IN (
 ORDER BY created_at DESC, id DESC
 LIMIT :limit;
 
+-- turns_of_request --
+-- Turns of any principal by their request id, newest first: for the operator.
+SELECT * FROM turns_with_steps WHERE request_id = :request_id ORDER BY created_at DESC, id DESC LIMIT :limit;
+
 -- turns_in_conversations --
 -- What tells whether conversations are gone, of those alone that might be. :ids is a JSON array of strings.
 WITH there AS (

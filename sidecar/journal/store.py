@@ -214,6 +214,10 @@ class SqliteJournal:
             return self._turns(await self._reader.rows("newest_turns", {"limit": limit}))
         return self._turns(await self._reader.rows("newest_turns_in_state", {"state": state, "limit": limit}))
 
+    async def of_request(self, request_id: str, limit: int = 10) -> list[Turn]:
+        """Give the turns of a request id, whoever's they are, newest first."""
+        return self._turns(await self._reader.rows("turns_of_request", {"request_id": request_id, "limit": limit}))
+
     async def outbox(self, state: str | None = None, limit: int = 50) -> list[StepRow]:
         """Give the newest steps, newest first; `state` is one of pending, leased, delivered, dead, dropped."""
         if state is None:

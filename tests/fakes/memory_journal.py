@@ -168,6 +168,11 @@ class MemoryJournal:
         self._check()
         return self._newest((turn for turn in self._turns.values() if state in {None, turn.state}), limit)
 
+    async def of_request(self, request_id: str, limit: int = 10) -> Sequence[Turn]:
+        """Give the turns of a request id, whoever's they are, newest first."""
+        self._check()
+        return self._newest((turn for turn in self._turns.values() if turn.request_id == request_id), limit)
+
     # -- the outbox ------------------------------------------------------------------------------------------------
 
     async def lease(self, *, now: float, until: float, limit: int) -> Sequence[OwedStep]:

@@ -24,6 +24,7 @@ TABLES = "turns|outbox|tombstones|step|earlier|own|other|leased"
 WALKS = {"newest_turns": "turns_created", "next_due": "outbox_owed"}
 INDEXES = {
     "find_turns": ["turns_request", "turns_conversation", "turns_temp"],
+    "turns_of_request": ["turns_request (request_id=?)"],
     "turns_in_conversations": ["turns_conversation (conversation_id=?)", "turns_temp (temp_id=?)"],
     "unsettled_turns": ["turns_unsettled (id>?)"],
     "overdue_turns": ["turns_state_created (state=? AND created_at<?)"],

@@ -1,0 +1,1 @@
+"""What is made of what was seen: pure, a file for each part of the examination, a function for each check."""
