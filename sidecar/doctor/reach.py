@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 import ssl
 import time
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sidecar.config import TcpAddress
+from sidecar.config import UnixAddress
 from sidecar.upstream.unreachable import why_unreachable
 
 if TYPE_CHECKING:
@@ -28,50 +27,36 @@ class Reach:
     """For how long the certificate is still valid."""
 
 
-async def reach(host: str, port: int, *, tls: bool, timeout_s: float) -> Reach:
-    """Connect to an address, and disconnect."""
+async def reach(
+    address: Address, *, timeout_s: float, trust: ssl.SSLContext | None = None, server_name: str | None = None
+) -> Reach:
+    """Connect to an address, with `trust` by TLS, and disconnect."""
     try:
-        return await _connect(host, port, ssl.create_default_context() if tls else None, timeout_s)
+        async with asyncio.timeout(timeout_s):
+            _, writer = await _open(address, trust, server_name)
     except ssl.SSLCertVerificationError as error:
         return Reach(distrust=why_unreachable(error))
     except (OSError, TimeoutError) as error:
-        return Reach(error=_why(error, timeout_s))
-
-
-async def reach_listener(address: Address, timeout_s: float) -> Reach:
-    """Connect to where a sidecar listens; to an address of all interfaces, over loopback."""
-    if isinstance(address, TcpAddress):
-        return await reach(address.host, address.port, tls=False, timeout_s=timeout_s)
-    try:
-        async with asyncio.timeout(timeout_s):
-            _, writer = await asyncio.open_unix_connection(address.path)
-    except (OSError, TimeoutError) as error:
-        return Reach(error=_why(error, timeout_s))
-    writer.close()
-    return Reach()
-
-
-async def _connect(host: str, port: int, trust: ssl.SSLContext | None, timeout_s: float) -> Reach:
-    async with asyncio.timeout(timeout_s):
-        _, writer = await asyncio.open_connection(host, port, ssl=trust)
+        silent = isinstance(error, TimeoutError) and not str(error)
+        return Reach(error=f"no connection within {timeout_s:g} s" if silent else why_unreachable(error))
     try:
         spoken = writer.get_extra_info("ssl_object")
         if spoken is None:
             return Reach()
         return Reach(tls=spoken.version(), days_left=_days_left(spoken.getpeercert()))
     finally:
-        writer.close()
-        with suppress(OSError, TimeoutError):
-            async with asyncio.timeout(timeout_s):
-                await writer.wait_closed()
+        writer.transport.abort()  # a server that does not close in turn is not waited for
+
+
+async def _open(
+    address: Address, trust: ssl.SSLContext | None, server_name: str | None
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    if isinstance(address, UnixAddress):
+        return await asyncio.open_unix_connection(address.path)
+    name = (server_name or address.host) if trust is not None else None
+    return await asyncio.open_connection(address.host, address.port, ssl=trust, server_hostname=name)
 
 
 def _days_left(certificate: dict[str, object] | None) -> float | None:
     ends = (certificate or {}).get("notAfter")
     return (ssl.cert_time_to_seconds(ends) - time.time()) / 86_400 if isinstance(ends, str) else None
-
-
-def _why(error: Exception, timeout_s: float) -> str:
-    if isinstance(error, TimeoutError) and not str(error):
-        return f"no connection within {timeout_s:g} s"
-    return why_unreachable(error)

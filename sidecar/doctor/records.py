@@ -63,9 +63,10 @@ class Records:
         history = await self._desk.history(turn.id)
         return history.entries if history is not None else ()
 
-    async def undo(self, turn: Turn) -> bool:
-        """Have a turn undone that would otherwise stay; False where there is nothing to undo."""
-        return await self._desk.cancel(turn.id)
+    async def undo(self, visit: Visit, turn: Turn | None, timeout_s: float) -> None:
+        """Have the turn of a visit undone that would otherwise stay, and wait until that has begun."""
+        if turn is not None and turn.cancelled_at is None and await self._desk.cancel(turn.id):
+            await self.until(visit, lambda one: one.cancelled_at is not None, timeout_s)
 
 
 def _is_owing(turn: Turn) -> bool:

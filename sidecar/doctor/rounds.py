@@ -10,13 +10,14 @@ The client's side is in a Visit, the sidecar's in its journal, both by this mach
 from __future__ import annotations
 
 import asyncio
+import ssl
 import time
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from sidecar.app import operator_journal
-from sidecar.config import InForce
+from sidecar.config import InForce, TcpAddress
 from sidecar.doctor.client import Client
 from sidecar.doctor.findings import Chapter, Finding, skip
 from sidecar.doctor.fronts import recognise
@@ -41,6 +42,8 @@ if TYPE_CHECKING:
 
 DELIVERED_S: Final = 5.0
 """So long after an answer's end the sidecar knows whether it was delivered."""
+THINKING_S: Final = 0.1
+"""So long after the sidecar has journalled a chat the backend has it, and may not have begun to answer."""
 CHATS: Final = 6
 """How many chats an examination asks for, at most."""
 
@@ -56,12 +59,13 @@ async def examine(settings: Settings, options: Options, tell: Callable[[Chapter]
 
     async with AsyncExitStack() as stack:
         records = Records(await stack.enter_async_context(operator_journal(settings)))
-        public = await reach(target.host, target.port, tls=target.tls, timeout_s=target.timeout_s)
+        trust = ssl.create_default_context() if target.tls else None
+        public = await reach(TcpAddress(target.host, target.port), timeout_s=target.timeout_s, trust=trust)
         told("The way there", judge_way.public(target.url, public), *await own_ways(settings, target.timeout_s))
         if public.error is not None:
             return chapters
         client = await stack.enter_async_context(Client.of(target, verified=public.distrust is None))
-        admin = AdminClient(settings.admin, settings.admin_url, InForce(settings).sources_of)
+        admin = AdminClient(settings.admin, settings.admin_url, InForce(settings).sources_of, settings.admin_tls)
         await admin.start()
         stack.push_async_callback(admin.close)
         rounds = _Rounds(settings=settings, target=target, client=client, records=records, admin=admin, told=told)
@@ -125,7 +129,7 @@ class _Rounds:
             return
         findings: list[Finding] = []
         for deed in (Deed.CLOSE, Deed.RESET, Deed.HURRY):
-            sooner = self._taken_up if deed is Deed.HURRY else None
+            sooner = self._thinking if deed is Deed.HURRY else None
             visit = await self.client.leave(deed, patience_s=self.patience_s, sooner=sooner)
             if deed is Deed.CLOSE:
                 findings.append(judge_answer.kept_open(visit, self.front))
@@ -136,14 +140,18 @@ class _Rounds:
         waited_s = self.target.timeout_s
         turn = await self.records.until(visit, _is_heard, waited_s)
         self.left.append(visit)
-        if turn is not None and turn.cancelled_at is None:
-            await self.records.undo(turn)
+        await self.records.undo(visit, turn, DELIVERED_S)
         return judge_leaving.left(
             visit, turn, front=self.front, cancel_path=self.target.chat.cancel_path, waited_s=waited_s
         )
 
     async def _taken_up(self, visit: Visit) -> object:
         return await self.records.until(visit, lambda _: True, self.target.timeout_s)
+
+    async def _thinking(self, visit: Visit) -> None:
+        """Wait until the backend has the chat, and is likely to be thinking about it."""
+        await self._taken_up(visit)
+        await asyncio.sleep(THINKING_S)
 
     async def _under_way(self, visit: Visit) -> None:
         """Wait until an answer is under way: its first piece has come, or has been waited for long enough."""
@@ -193,8 +201,7 @@ class _Rounds:
 
         visit = await self.client.read(Deed.WATCH, meanwhile=call)
         turn = await self.records.until(visit, _is_over, DELIVERED_S)
-        if turn is not None and turn.cancelled_at is None:
-            await self.records.undo(turn)
+        await self.records.undo(visit, turn, DELIVERED_S)
         self.left.append(visit)
         return judge_admin.cancel(visit, called[0] if called else None)
 

@@ -107,7 +107,7 @@ def _own_url(settings: Settings) -> str:
     address = parse_address(settings.listen.address)
     if not isinstance(address, TcpAddress) or not address.port:
         raise OperatorError(f"listen.address is {address}; write --url with an address that clients use")
-    return f"http://{dialled(address)}"
+    return f"{'http' if settings.listen.tls is None else 'https'}://{dialled(address)}"
 
 
 def _headers(lines: Iterable[str]) -> CIMultiDict[str]:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
-from urllib.parse import urlsplit
 
 from sidecar.config import TcpAddress, parse_address
+from sidecar.config.urls import address_of, is_https
 from sidecar.doctor.judge import way as judge_way
-from sidecar.doctor.reach import Reach, reach, reach_listener
+from sidecar.doctor.reach import Reach, reach
+from sidecar.upstream.tls import client_tls
 
 if TYPE_CHECKING:
-    from sidecar.config import Address, Settings
+    from sidecar.config import Address, ClientTls, Settings
     from sidecar.doctor.findings import Finding
 
 _LOOPBACK: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  (compared with, not bound)
@@ -18,13 +19,16 @@ _LOOPBACK: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  (compare
 
 async def own_ways(settings: Settings, timeout_s: float) -> list[Finding]:
     """Try them; the admin API's only where it is used, and at another place than the backend."""
-    listens = await reach_listener(dialled(parse_address(settings.listen.address)), timeout_s)
-    urls = {"upstream.url": settings.upstream.url}
+    listens = await reach(dialled(parse_address(settings.listen.address)), timeout_s=timeout_s)
+    servers = {"upstream.url": (settings.upstream.url, settings.upstream.tls)}
     if settings.admin.calls and settings.admin_url != settings.upstream.url:
-        urls["admin.url"] = settings.admin_url
+        servers["admin.url"] = (settings.admin_url, settings.admin_tls)
     return [
         judge_way.listener(settings.listen.address, listens),
-        *[judge_way.backend(key, url, await _reach_url(url, timeout_s)) for key, url in urls.items()],
+        *[
+            judge_way.backend(key, url, await _reach_url(key, url, tls, timeout_s))
+            for key, (url, tls) in servers.items()
+        ],
     ]
 
 
@@ -35,7 +39,6 @@ def dialled(address: Address) -> Address:
     return address
 
 
-async def _reach_url(url: str, timeout_s: float) -> Reach:
-    parts = urlsplit(url)
-    tls = parts.scheme == "https"
-    return await reach(parts.hostname or "", parts.port or (443 if tls else 80), tls=tls, timeout_s=timeout_s)
+async def _reach_url(key: str, url: str, tls: ClientTls, timeout_s: float) -> Reach:
+    trust = client_tls(tls, f"{key.partition('.')[0]}.tls") if is_https(url) else None
+    return await reach(address_of(url), timeout_s=timeout_s, trust=trust, server_name=tls.server_name)

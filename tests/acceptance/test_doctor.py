@@ -9,6 +9,7 @@ from aiohttp import web
 
 from tests.acceptance.ward import LEAVING, SLOW, ward
 from tests.fakes.admin_faults import answering
+from tests.fakes.waiting import eventually
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,7 +29,7 @@ async def test_all_is_well_straight_to_the_sidecar_and_nothing_is_left(tmp_path:
         }, told.text
         assert "as reset" in told.findings["reset_mid_answer"]["what"]
         assert "as closed" in told.findings["close_mid_answer"]["what"]
-        assert running.backend.kept() == ()
+        await eventually(lambda: running.backend.kept() == (), 20)
         assert len(running.backend.generations) == 6
 
 

@@ -25,7 +25,7 @@ LAG_SHARE_MAX: Final = 0.3
 HINTS_MAX: Final = 4
 CONVERSATION_ID: Final = "X-Conversation-Id"
 _DELIVERED: Final = frozenset({State.COMPLETED, State.CONFIRMING})
-_ID_LIKE: Final = re.compile(r"(?i)(?:^|[_-])(?:id|uuid)$|[a-z]I[dD]$")
+_ID_LIKE: Final = re.compile(r"(?:^|[_-])(?i:id|uuid)$|[a-z]I[dD]$")
 _COMMON_FIELDS: Final = frozenset({"x-request-id"})
 _REFUSALS: Final[Mapping[int, str]] = {
     301: "give the URL that it leads to",
