@@ -128,9 +128,14 @@ class Connection(Line):
         self._held_back = False
         self._keep_pace()
 
+    @property
+    def awaits_request(self) -> bool:
+        """Whether it has none now, and may bring one."""
+        return self._occupant is None and not self._closing and not self._lingers
+
     def retire(self) -> None:
-        """Serve no further request: close when idle, else after the exchange under way."""
-        if self._occupant is None and not self._closing:
+        """Close, if it is idle between requests; one that is on its way, or the first, is still served."""
+        if self.awaits_request and self._deadlines is self._front.idle and not self.unread:
             self.close()
 
     def refuse(self, error: SidecarError) -> None:

@@ -18,18 +18,25 @@ class Deadlines(Generic[T]):
     """Those who wait for the same number of seconds; `expired` is called with each who waited too long."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, after_s: float, expired: Callable[[T], None]) -> None:
-        self.after_s = after_s
+        self._after_s = after_s
         self._loop = loop
         self._expired = expired
         self._since: dict[T, float] = {}
         self._timer: asyncio.TimerHandle | None = None
+
+    def change(self, after_s: float) -> None:
+        """Have them wait for another number of seconds, those who wait already, too."""
+        self._after_s = after_s
+        if self._timer is not None:
+            self._timer.cancel()
+            self._look()
 
     def start(self, waiter: T) -> None:
         """Begin to wait, or begin anew."""
         self._since.pop(waiter, None)
         self._since[waiter] = self._loop.time()
         if self._timer is None:
-            self._look_in(self.after_s)
+            self._look_in(self._after_s)
 
     def stop(self, waiter: T) -> None:
         """Wait no more; harmless when done twice."""
@@ -47,7 +54,7 @@ class Deadlines(Generic[T]):
 
     def _look(self) -> None:
         self._timer = None
-        due = self._loop.time() - self.after_s
+        due = self._loop.time() - self._after_s
         while self._since:
             waiter = next(iter(self._since))
             if self._since[waiter] > due:

@@ -20,6 +20,10 @@ TICK_S: Final = 0.05
 class Handover(Protocol):
     """An answer that was handed over to the kernel."""
 
+    @property
+    def veiled(self) -> bool:
+        """Whether bytes may wait for a moment where they are not counted: one look that finds none is no proof then."""
+
     def unacknowledged(self) -> int:
         """Give the bytes on the connection that the peer has not acknowledged."""
 
@@ -36,6 +40,8 @@ class DeliveryWatch:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._waiting: set[Handover] = set()
+        self._quiet: set[Handover] = set()
+        """Those for which the last look found nothing outstanding."""
         self._tick: asyncio.TimerHandle | None = None
 
     def add(self, handover: Handover) -> None:
@@ -68,5 +74,8 @@ class DeliveryWatch:
 
     def _look(self) -> None:
         self._tick = self._loop.call_later(TICK_S, self._look) if self._waiting else None
-        for handover in [handover for handover in self._waiting if handover.unacknowledged() == 0]:
+        quiet = {handover for handover in self._waiting if handover.unacknowledged() == 0}
+        proven = [handover for handover in quiet if not handover.veiled or handover in self._quiet]
+        self._quiet = quiet
+        for handover in proven:
             self.confirm(handover)

@@ -40,6 +40,11 @@ class EndHandover:
         assert self._over is not None
         self._over.add_done_callback(lambda _: act())
 
+    @property
+    def veiled(self) -> bool:
+        """Whether TLS lies between: the loops do not tell what waits below it."""
+        return self._connection.encrypted
+
     def unacknowledged(self) -> int:
         """Give the bytes on the connection that downstream has not acknowledged."""
         return self._connection.unacknowledged()

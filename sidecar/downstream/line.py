@@ -9,7 +9,7 @@ import asyncio
 from abc import abstractmethod
 from typing import TYPE_CHECKING, cast
 
-from sidecar.downstream.sockets import cause_of, reset_on_close, time_out_cause, tune, unacknowledged
+from sidecar.downstream.sockets import cause_of, reset_on_close, time_out_cause, tune, unacknowledged, unread
 from sidecar.downstream.stall import StallWatch
 from sidecar.turn.state import Cause
 
@@ -89,9 +89,13 @@ class Line(asyncio.Protocol):
 
     def break_off(self, *, framed: bool) -> None:
         """End the connection so that downstream sees its answer cut short: by missing framing, else by a reset."""
-        if not framed:
+        if framed:
+            self.close()
+        elif self.encrypted:
+            self.abort()  # a close says goodbye first, and so would make what was cut short whole
+        else:
             reset_on_close(self._transport)
-        self.close()
+            self.close()
 
     def close(self) -> None:
         """End the connection once what was written is out. Harmless when done twice."""
@@ -123,6 +127,11 @@ class Line(asyncio.Protocol):
     def encrypted(self) -> bool:
         """Whether it is TLS, which has no half-closed connections."""
         return self._transport.get_extra_info("ssl_object") is not None
+
+    @property
+    def unread(self) -> bool:
+        """Whether bytes have come that nobody has read yet."""
+        return unread(self._transport)
 
     @property
     def _socket(self) -> socket.socket:

@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 LINGER_S: Final = 5.0
 """For so long an early end of a connection waits for downstream to read it."""
 
+LATECOMERS_S: Final = 2.0
+"""For so long a stop waits for the first request of a connection that was just made."""
+
 log = structlog.get_logger()
 
 
@@ -55,6 +58,7 @@ class Front:
         self._by_address: Counter[str] = Counter()
         self._no_connection = asyncio.Event()
         self._no_connection.set()
+        self._moved = asyncio.Event()
         self._nothing_under_way = asyncio.Event()
         self._nothing_under_way.set()
         self.use(edge)
@@ -67,10 +71,10 @@ class Front:
         self.limits: HeadLimits = self.listen.head_limits
         self.watch: DisconnectWatch = edge.watch
         self.delivery: DeliveryWatch = edge.delivery
-        self.heads.after_s = self.listen.head_timeout_s
-        self.bodies.after_s = self.listen.body_timeout_s
-        self.idle.after_s = self.listen.keepalive_timeout_s
-        self.tunnels.after_s = self.listen.tunnel_idle_timeout_s
+        self.heads.change(self.listen.head_timeout_s)
+        self.bodies.change(self.listen.body_timeout_s)
+        self.idle.change(self.listen.keepalive_timeout_s)
+        self.tunnels.change(self.listen.tunnel_idle_timeout_s)
 
     def __call__(self) -> Connection:
         """Make a connection."""
@@ -88,6 +92,7 @@ class Front:
             connection.retire()
         try:
             async with asyncio.timeout(timeout_s):
+                await self._take_latecomers()
                 await self._nothing_under_way.wait()
         except TimeoutError:
             log.warning("shutdown_cancels", exchanges=len(self._exchanges))
@@ -97,8 +102,7 @@ class Front:
     async def shutdown(self, timeout_s: float) -> None:
         """End every connection; those with something still to be written, after a while."""
         self.retiring = True
-        for connection in tuple(self.connections):
-            connection.retire()
+        self._close_idle()
         with suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
                 await self._no_connection.wait()
@@ -106,6 +110,20 @@ class Front:
             connection.abort()
         for deadlines in (self.heads, self.bodies, self.idle, self.tunnels, self.lingering):
             deadlines.close()
+
+    async def _take_latecomers(self) -> None:
+        """Wait a little for requests that are on their way on connections that were let in before the end began."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LATECOMERS_S):
+                while any(connection.awaits_request for connection in self.connections):
+                    self._moved.clear()
+                    await self._moved.wait()
+        self._close_idle()
+
+    def _close_idle(self) -> None:
+        for connection in tuple(self.connections):
+            if connection.awaits_request:
+                connection.close()
 
     # -- for connections -----------------------------------------------------------------------------------------------
 
@@ -128,6 +146,7 @@ class Front:
     def forget(self, connection: Connection) -> None:
         """Let a connection go that is closed."""
         self.connections.discard(connection)
+        self._moved.set()
         if not self.connections:
             self._no_connection.set()
         address = connection.peer.address
@@ -145,6 +164,7 @@ class Front:
             exchange = self._exchange(connection, request)
             self._exchanges.add(exchange)
             self._nothing_under_way.clear()
+            self._moved.set()
             exchange.begin()
         except Exception as error:  # whatever it is, downstream is owed an answer
             log.error("request_failed", method=request.method, exc_info=error)  # noqa: TRY400  (with the error itself)

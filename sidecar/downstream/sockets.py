@@ -79,6 +79,16 @@ def unacknowledged(transport: asyncio.WriteTransport) -> int:
     return queued + transport.get_write_buffer_size()
 
 
+def unread(transport: asyncio.BaseTransport) -> bool:
+    """Say whether bytes have come that nobody has read yet."""
+    sock = transport.get_extra_info("socket")
+    try:
+        waiting: int = _INT.unpack(fcntl.ioctl(sock.fileno(), termios.FIONREAD, _INT.pack(0)))[0]
+    except (OSError, ValueError, AttributeError):
+        return False
+    return waiting > 0
+
+
 def reset_on_close(transport: asyncio.WriteTransport) -> None:
     """Have the close send an RST after what is still to be written: the only visible end of a body without framing."""
     sock = transport.get_extra_info("socket")

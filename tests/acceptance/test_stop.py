@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 LONG_S = 600
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
 
 async def test_a_stream_that_ends_within_the_grace_time_is_delivered(tmp_path: Path) -> None:
@@ -56,6 +57,27 @@ async def test_a_second_one_ends_at_once_and_the_next_start_does_what_is_owed(tm
         await running.process.start()
         await running.turn_in("cancelled")
         assert "DELETE /admin/conversations/c1" in running.admin.lines
+
+
+async def test_a_connection_that_was_just_made_is_served_and_an_idle_one_is_closed(tmp_path: Path) -> None:
+    """Its request may be on its way; one that is kept open between requests has nothing to lose."""
+    async with stage(tmp_path, listen={"shutdown_grace_s": LONG_S}) as running:
+        busy, idle, fresh = await running.ask(), await running.client(), await running.client()
+        await idle.get("/first")
+        peer, _ = await running.upstream.request()
+        await peer.send(OK)
+        assert (await idle.answer()).body == b"ok"
+        running.process.signal(signal.SIGTERM)
+        await idle.gone()
+        await fresh.get("/late")
+        await peer.request()
+        await peer.send(OK)
+        answer = await fresh.answer()
+        assert (answer.body, answer.get("Connection")) == (b"ok", b"close")
+        await fresh.gone()
+        await busy.answer(PLAIN)
+        await busy.end()
+        assert await running.process.wait() == 0
 
 
 async def test_a_hang_up_while_it_stops_changes_nothing(tmp_path: Path) -> None:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 class Answer:
     """A Handover with a number of bytes that the peer has not acknowledged."""
 
+    veiled = False
+
     def __init__(self, outstanding: int = 5) -> None:
         self.outstanding = outstanding
         self.decided: list[Cause | None] = []
@@ -168,3 +170,21 @@ async def test_closed_it_decides_nothing_more(watch: DeliveryWatch) -> None:
     await loop_turns(100)
     assert answer.decided == []
     assert answer.asked == 0
+
+
+class Veiled(Answer):
+    """One of which the bytes show only at times."""
+
+    veiled = True
+    readings = (0, 5, 0, 0)
+
+    def unacknowledged(self) -> int:
+        super().unacknowledged()
+        return self.readings[self.asked - 1]
+
+
+async def test_behind_a_veil_one_look_is_no_proof(watch: DeliveryWatch) -> None:
+    answer = Veiled()
+    watch.add(answer)
+    await eventually(lambda: answer.decided)
+    assert (answer.decided, answer.asked) == ([None], len(Veiled.readings))

@@ -16,6 +16,7 @@ from sidecar.downstream.sockets import (
     reset_on_close,
     tune,
     unacknowledged,
+    unread,
 )
 from sidecar.turn.state import Cause
 from tests.fakes.sockets import RawSocket
@@ -68,6 +69,22 @@ def test_what_the_peer_does_not_take_is_unacknowledged(
         assert transport.get_write_buffer_size() < unacknowledged(transport) <= 2 * len(BIG)
         await peer.exactly(len(BIG))
         await eventually(lambda: unacknowledged(transport) == 0)
+
+    play(new_loop, family, scene)
+
+
+@LOOPS
+@FAMILIES
+def test_what_has_come_and_was_not_read_is_seen(
+    new_loop: Callable[[], asyncio.AbstractEventLoop], family: socket.AddressFamily
+) -> None:
+    async def scene(transport: asyncio.Transport, peer: RawSocket) -> None:
+        transport.pause_reading()
+        assert not unread(transport)
+        await peer.send(b"x")
+        await eventually(lambda: unread(transport))
+        transport.resume_reading()
+        await eventually(lambda: not unread(transport))
 
     play(new_loop, family, scene)
 

@@ -1,0 +1,34 @@
+"""One limit of time for many, which a reload may change for those who wait already."""
+
+from __future__ import annotations
+
+import asyncio
+
+from sidecar.downstream.deadlines import Deadlines
+from tests.fakes.waiting import eventually, loop_turns
+
+
+async def test_a_shorter_limit_holds_for_who_waits_already() -> None:
+    expired: list[str] = []
+    deadlines = Deadlines(asyncio.get_running_loop(), 3600, expired.append)
+    deadlines.start("a")
+    deadlines.change(0.01)
+    deadlines.start("b")
+    await eventually(lambda: expired == ["a", "b"])
+    deadlines.close()
+
+
+async def test_a_longer_one_does_too() -> None:
+    expired: list[str] = []
+    deadlines = Deadlines(asyncio.get_running_loop(), 0.01, expired.append)
+    deadlines.start("a")
+    deadlines.change(3600)
+    witness = Deadlines(asyncio.get_running_loop(), 0.02, expired.append)
+    witness.start("witness")
+    await eventually(lambda: expired == ["witness"])
+    deadlines.stop("a")
+    deadlines.change(0.01)  # with nobody waiting
+    await loop_turns()
+    assert expired == ["witness"]
+    deadlines.close()
+    witness.close()
