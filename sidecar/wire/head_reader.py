@@ -18,10 +18,11 @@ class HeadReader:
     a request's start line has a limit of its own (`line_bytes_max`), and empty lines may precede it (RFC 9112, 2.2).
     """
 
-    __slots__ = ("_bytes_max", "_held", "_line_bytes_max", "_opening")
+    __slots__ = ("_bytes_max", "_empty_lines", "_held", "_line_bytes_max", "_opening")
 
     def __init__(self, *, bytes_max: int, line_bytes_max: int | None = None, opening: bytes = b"") -> None:
         self._held = b""
+        self._empty_lines = 0  # in front of the head
         self._bytes_max = bytes_max
         self._line_bytes_max = line_bytes_max
         self._opening = opening
@@ -40,7 +41,7 @@ class HeadReader:
         checked = max(0, len(self._held) - len(END) + 1)
         held = self._held + data if self._held else data
         if self._line_bytes_max is not None and held[:1] in {b"\r", b"\n"}:
-            held = _without_empty_lines(held)
+            held = self._without_empty_lines(held)
             checked = 0
         end = held.find(END, checked)
         if end < 0:
@@ -48,8 +49,18 @@ class HeadReader:
             self._held = held
             return None
         self._refuse_long(held, end + len(END))
-        self._held = b""
+        self._held, self._empty_lines = b"", 0
         return held[: end + len(END)], held[end + len(END) :]
+
+    def _without_empty_lines(self, held: bytes) -> bytes:
+        """Drop the empty lines before a request line; only complete ones, and only a few."""
+        while held.startswith(_CRLF):
+            held = held[len(_CRLF) :]
+            self._empty_lines += 1
+        odd = held.startswith((b"\n", b"\r\r")) or (held[:1] == b"\r" and len(held) > 1)
+        if odd or self._empty_lines > EMPTY_LINES_MAX:
+            raise MalformedError("no request line")
+        return held
 
     def _refuse_hopeless(self, held: bytes, checked: int) -> None:
         """Refuse now what would be refused once its end is there, which may never come."""
@@ -65,17 +76,6 @@ class HeadReader:
             raise TargetTooLongError(f"the request line is longer than {limit} bytes")
         if size > self._bytes_max:
             raise HeadTooLargeError(f"the head is longer than {self._bytes_max} bytes")
-
-
-def _without_empty_lines(held: bytes) -> bytes:
-    """Drop the empty lines before a request line; only complete ones, and only a few."""
-    dropped = 0
-    while held.startswith(_CRLF):
-        held = held[len(_CRLF) :]
-        dropped += 1
-    if dropped > EMPTY_LINES_MAX or held.startswith((b"\n", b"\r\r")) or (held[:1] == b"\r" and len(held) > 1):
-        raise MalformedError("no request line")
-    return held
 
 
 def _has_control(first: bytes) -> bool:

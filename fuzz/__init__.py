@@ -1,0 +1,6 @@
+"""Fuzzing: whatever a peer or an operator may send us is read by these targets, and none of it may surprise us.
+
+    corpus/TARGET/* --mutate--> bytes --TARGET--> nothing, or a Finding: the input is kept in the corpus, for good
+
+Bounded in the tests (`tests/fuzz`); long by hand: `python -m fuzz TARGET --runs N`, with atheris where it is installed.
+"""
