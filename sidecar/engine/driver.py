@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields
 from functools import partial
+from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -26,16 +27,19 @@ from sidecar.errors import JournalUnavailableError
 from sidecar.turn.effects import AbortDownstream, CloseUpstream, DrainUpstream, Effect, Owe
 from sidecar.turn.events import CancelRequested, DownstreamGone
 from sidecar.turn.machine import step
-from sidecar.turn.state import Cause
+from sidecar.turn.state import Cause, Turn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from sidecar.engine.history import HistoryEntry
     from sidecar.turn.events import Event
-    from sidecar.turn.state import StepKind, Turn
+    from sidecar.turn.state import StepKind
 
 RESUBMIT_S: Final = 0.5
+_PASSING: Final = frozenset({"heard", "listening", "answer_began_at"})
+_durable: Final = attrgetter(*(each.name for each in fields(Turn) if each.name not in _PASSING))
+"""What of a turn has to be committed when it changes; the rest goes along with whatever is committed next."""
 ANYONE: Final = ""
 """Stands for the principal where it does not matter whose turns are meant."""
 
@@ -274,10 +278,6 @@ class Driver:
         live.keys.clear()
         if not self._live:
             self._emptied.set()
-
-
-def _durable(turn: Turn) -> Turn:
-    return replace(turn, heard=True, listening=False, answer_began_at=None)
 
 
 def _done() -> asyncio.Future[None]:

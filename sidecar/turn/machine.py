@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from sidecar.errors import BugError
 from sidecar.turn.effects import AbortDownstream, CloseUpstream, DrainUpstream, Effect, Owe
@@ -38,6 +38,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
+_ASKING: Final = frozenset({State.CANCELLING, State.CONFIRMING})
+
+
 class IllegalEventError(BugError):
     """An event that cannot happen in the turn's state: a bug of ours."""
 
@@ -57,15 +60,17 @@ def step(turn: Turn, event: Event) -> tuple[Turn, tuple[Effect, ...]]:
         return turn, ()
     if target is Cell.ILLEGAL:
         raise IllegalEventError(turn, event)
-    after = _absorb(replace(turn, state=target, cancelled_at=_cancelled_at(turn, target, event)), event)
-    after, owed = _owe(after)
+    after, owed = _owe(_absorb(_moved(turn, target, event), event))
     after, local = _attend_upstream(turn, after)
     return _settle(after, event.at), (*owed, *local)
 
 
-def _cancelled_at(turn: Turn, target: State, event: Event) -> float | None:
-    """Give when the turn's undoing began: the first time, whatever the operator has tried again since."""
-    return event.at if target is State.CANCELLING and turn.cancelled_at is None else turn.cancelled_at
+def _moved(turn: Turn, target: State, event: Event) -> Turn:
+    """Give the turn in its new state. When its undoing began is kept, whatever the operator has tried again since."""
+    begins = target is State.CANCELLING and turn.cancelled_at is None
+    if target is turn.state and not begins:
+        return turn
+    return replace(turn, state=target, cancelled_at=event.at if begins else turn.cancelled_at)
 
 
 def outlook(turn: Turn) -> Outlook:
@@ -87,6 +92,8 @@ def wanted(turn: Turn) -> tuple[StepKind, ...]:
     confirmed (law 3), in any other the turn's own messages are; nothing at all is owed for a turn that the upstream
     never heard of.
     """
+    if turn.state not in _ASKING or not turn.heard:
+        return ()
     undone = turn.cause not in turn.plan.keeps
     asked = {
         State.CANCELLING: (
@@ -97,7 +104,7 @@ def wanted(turn: Turn) -> tuple[StepKind, ...]:
         ),
         State.CONFIRMING: ((StepKind.CONFIRM, turn.begins),),
     }.get(turn.state, ())
-    return tuple(kind for kind, due in asked if due and turn.heard and kind in turn.plan.needs)
+    return tuple(kind for kind, due in asked if due and kind in turn.plan.needs)
 
 
 def _absorb(turn: Turn, event: Event) -> Turn:  # noqa: C901, PLR0911, PLR0912  (a case each)
@@ -145,6 +152,8 @@ def _give_way(turn: Turn, captured: Mapping[str, str]) -> Turn:
 
     Only in a conversation that this turn began: an existing one keeps the id that the request named.
     """
+    if not captured:
+        return turn
     if not turn.begins:
         captured = {**captured, **turn.captured}
     after = replace(turn, captured=MappingProxyType({**turn.captured, **captured}))
@@ -283,4 +292,7 @@ def _attend_upstream(before: Turn, after: Turn) -> tuple[Turn, tuple[Effect, ...
 def _settle(turn: Turn, at: float) -> Turn:
     moves = ON_OUTLOOK.get(turn.state)
     state = moves[outlook(turn)] if moves else turn.state
-    return replace(turn, state=state, settled_at=at if state in SETTLED else None)
+    settled_at = at if state in SETTLED else None
+    if state is turn.state and settled_at == turn.settled_at:
+        return turn
+    return replace(turn, state=state, settled_at=settled_at)
