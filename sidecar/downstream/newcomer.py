@@ -68,7 +68,7 @@ async def read_newcomer(request: Request, connection: Connection, match: ChatMat
         begins=begins,
         captured=captured,
         created_at=now,
-        plan=edge.settings.plan(chat),
+        plan=match.route.plan,
         temp_id=_temp_id(chat, begins=begins),
         traceparent=_traceparent(view),
         heard=False,

@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Final
 
 from sidecar.capture.route import compile_path
 from sidecar.capture.sources import Place, Source
+from sidecar.turn.state import Plan
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from sidecar.capture.route import PathPattern
     from sidecar.config import Chat, Guard
 
+NO_PLAN: Final = Plan()
 _AUTHORITY: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^/]*")  # with its scheme (RFC 3986, 3.1)
 
 
@@ -27,6 +29,8 @@ class ChatRoute:
     sources: Mapping[str, tuple[Source, ...]]
     begins: Source | None
     """The request source that says whether a turn begins a conversation, where the config names one."""
+    plan: Plan
+    """What can be owed for the route's turns."""
 
     @property
     def names_conversation_in_json(self) -> bool:
@@ -60,8 +64,13 @@ class GuardMatch:
 class Routes:
     """The routes in force."""
 
-    def __init__(self, chats: tuple[Chat, ...], guards: tuple[Guard, ...] = ()) -> None:
-        self._chats = [_route(chat) for chat in chats]
+    def __init__(
+        self,
+        chats: tuple[Chat, ...],
+        guards: tuple[Guard, ...] = (),
+        plan_of: Callable[[Chat], Plan] = lambda _: NO_PLAN,
+    ) -> None:
+        self._chats = [_route(chat, plan_of(chat)) for chat in chats]
         self._cancels = [(compile_path(chat.cancel_path), chat) for chat in chats]
         self._guards = [(compile_path(guard.path), guard) for guard in guards]
 
@@ -93,6 +102,6 @@ def query_of(target: str) -> str:
     return target.partition("?")[2]
 
 
-def _route(chat: Chat) -> ChatRoute:
+def _route(chat: Chat, plan: Plan) -> ChatRoute:
     begins = chat.begins if isinstance(chat.begins, Source) else None
-    return ChatRoute(chat, compile_path(chat.path), dict(chat.capture), begins)
+    return ChatRoute(chat, compile_path(chat.path), dict(chat.capture), begins, plan)

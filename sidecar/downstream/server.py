@@ -66,7 +66,7 @@ class Front:
     def use(self, edge: Edge) -> None:
         """Serve what begins from now on with this edge; exchanges under way keep theirs."""
         self._edge = edge
-        self._routes = Routes(edge.settings.chat, edge.settings.guard)
+        self._routes = Routes(edge.settings.chat, edge.settings.guard, edge.settings.plan)
         self.listen: Listen = edge.settings.listen
         self.limits: HeadLimits = self.listen.head_limits
         self.watch: DisconnectWatch = edge.watch
