@@ -69,13 +69,20 @@ class Running:
 
     def start(self) -> None:
         """Start, and return once it listens. Raises StartError."""
-        if not self.peer.command:
-            return
+        if self.peer.command:
+            self.prepare()
+            self.launch()
+
+    def prepare(self) -> None:
+        """An empty folder, but for the configuration."""
         shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir(parents=True)
         if self.peer.config:
             template = (CONFIGS / self.peer.config).read_text(encoding="utf-8")
             (self.folder / self.peer.config).write_text(self.fill(template), encoding="utf-8")
+
+    def launch(self) -> None:
+        """Start what was prepared, and return once it listens. Raises StartError."""
         env = {name: self.fill(value) for name, value in self.peer.env.items()}
         command = shlex.split(self.fill(self.peer.command))
         with (self.folder / "log").open("wb") as log:
