@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote
@@ -40,6 +41,9 @@ def admin(data: bytes) -> None:
     assert path.count("?") == empty.count("?")
     assert path.count("&") == empty.count("&")
     assert not {".", "..", "%2E", "%2E%2E"} & {segment.upper() for segment in path.partition("?")[0].split("/")}
+    for decoded in (unquote(path), unquote(unquote(path))):  # a backend may do so, and tidy up after that
+        segments = re.split(r"[/\\]", re.split(r"[?#]", decoded)[0])
+        assert not {".", ".."} & {segment.partition(";")[0] for segment in segments}, decoded
     url = URL("http://backend.internal:9000" + path, encoded=True)
     assert (url.scheme, url.host, url.port) == ("http", "backend.internal", 9000)
     assert url.raw_path_qs == path

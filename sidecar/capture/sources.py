@@ -45,7 +45,10 @@ _NAME_FORMS: Final = MappingProxyType(
         Place.REQUEST_QUERY: (re.compile(r"\S(.*\S)?"), "chat_id"),
     }
 )
-_NO_IDS: Final = frozenset({"", ".", ".."})
+_DELIMITER: Final = r"[/\\]|%(?:25)*+(?:2f|5c)"
+_WALKS_UP: Final = re.compile(  # a dot segment, whatever of it is percent-encoded, and how often
+    rf"(?:^|{_DELIMITER})(?:\.|%(?:25)*+2e){{1,2}}(?:$|[;?#]|%(?:25)*+(?:3b|3f|23)|{_DELIMITER})", re.IGNORECASE
+)
 
 
 class SourceSyntaxError(ValueError):
@@ -82,12 +85,14 @@ class Source:
 
 
 def usable(value: str) -> bool:
-    """Say whether a value may serve as an id: not blank, printable, of a bounded length, and no dot segment.
+    """Say whether a value may serve as an id: not blank, printable, of a bounded length, and without dot segments.
 
-    What is printable holds neither a line's end nor a surrogate, so it fits a header and a file; a dot segment would
-    lead a path to another place even when it is percent-encoded (RFC 3986, 5.2.4 and 6.2.2.2).
+    What is printable holds neither a line's end nor a surrogate, so it fits a header and a file. A dot segment would
+    lead a path to another place wherever one decodes more than it should (RFC 3986, 5.2.4 and 6.2.2.2), or cuts it
+    at a sign that was none.
     """
-    return 0 < len(value) <= VALUE_CHARS_MAX and value.isprintable() and value.strip() not in _NO_IDS
+    bounded = 0 < len(value) <= VALUE_CHARS_MAX and value.isprintable()
+    return bounded and (bare := value.strip()) != "" and not _WALKS_UP.search(bare)
 
 
 def parse_source(text: str) -> Source:
