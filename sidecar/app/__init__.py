@@ -1,6 +1,7 @@
 """The composition root: the only room that joins the others.
 
-`assemble` joins them to one running sidecar, `process` is around it, `beside` is for the operator's commands.
+`assemble` joins them to one running sidecar, `parent` has several of them as workers, `process` is around either, and
+`beside` is for the operator's commands.
 """
 
 from sidecar.app.assemble import Sidecar

@@ -1,6 +1,6 @@
 """The composition root: the only place that joins the rooms; start and stop order stand here and nowhere else.
 
-start: journal -> recovery -> admin client, dispatcher, sweeper, pruner -> listening
+start: journal -> recovery -> admin client, dispatcher, sweeper, pruner -> tombstones -> listening
 stop:  listening -> exchanges under way -> owed steps that are due -> services -> journal
 """
 
@@ -17,6 +17,7 @@ from weakref import WeakSet
 import structlog
 
 from sidecar.app.console import console_of, watch_sizes
+from sidecar.app.place import Place
 from sidecar.config import InForce
 from sidecar.downstream.delivery import DeliveryWatch
 from sidecar.downstream.edge import Edge
@@ -29,6 +30,7 @@ from sidecar.engine.driver import Driver
 from sidecar.engine.gate import Gate
 from sidecar.engine.late_content import LateContent
 from sidecar.engine.orders import Orders
+from sidecar.engine.peer_desk import PeerDesk
 from sidecar.engine.pruner import Pruner
 from sidecar.engine.recovery import recover
 from sidecar.engine.sweeper import Sweeper
@@ -47,7 +49,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Coroutine
 
     from sidecar.config import Admin, ClientTls, Settings
-    from sidecar.engine.ports import Clock, TurnObserver
+    from sidecar.engine.ports import TurnObserver
 
 LEASE_MARGIN_S: Final = 30.0
 LAST_TURNS_S: Final = 2.0
@@ -61,10 +63,11 @@ log = structlog.get_logger()
 
 @dataclass(slots=True)
 class Sidecar:
-    """A running sidecar."""
+    """A running sidecar: a process by itself, or one of several workers."""
 
     in_force: InForce
     host: Host
+    place: Place
     journal: SqliteJournal
     admin: AdminNow
     driver: Driver
@@ -83,11 +86,12 @@ class Sidecar:
 
     @staticmethod
     @asynccontextmanager
-    async def start(settings: Settings, host: Host | None = None) -> AsyncIterator[Sidecar]:
-        """Run a sidecar from entry to exit. Raises OperatorError where it cannot start."""
+    async def start(settings: Settings, host: Host | None = None, place: Place | None = None) -> AsyncIterator[Sidecar]:
+        """Run a sidecar from entry to exit; `place` says among whom. Raises OperatorError where it cannot start."""
         async with AsyncExitStack() as stack:
-            sidecar = await _assemble(settings, host or Host(), stack)
-            log.info("listening", address=" ".join(sidecar.doors.urls), upstream=settings.upstream.url)
+            sidecar = await _assemble(settings, host or Host(), place or Place(), stack)
+            if sidecar.place.whole:
+                log.info("listening", address=" ".join(sidecar.doors.urls), upstream=settings.upstream.url)
             sidecar.host.supervisor.ready(sidecar.status)
             try:
                 yield sidecar
@@ -176,21 +180,32 @@ class Sidecar:
         return True
 
 
-async def _assemble(settings: Settings, host: Host, stack: AsyncExitStack) -> Sidecar:
+async def _assemble(settings: Settings, host: Host, place: Place, stack: AsyncExitStack) -> Sidecar:
     clock, in_force, metrics = time.time, InForce(settings), Metrics()
-    journal = await SqliteJournal.open(settings.journal.path, plan_of=in_force.plan_of, clock=clock, observer=metrics)
+    journal = await SqliteJournal.open(
+        settings.journal.path,
+        plan_of=in_force.plan_of,
+        clock=clock,
+        own=place.whole,
+        observer=metrics,
+        share=place.share,
+    )
     stack.push_async_callback(journal.close)
+    if place.whole:
+        await journal.spread()
     await recover(journal, clock, metrics)
     admin = AdminNow(await _admin_client(settings, in_force))
     stack.push_async_callback(admin.close)
-    driver, dispatcher = _engine(settings, journal, admin, clock, metrics)
+    driver, dispatcher = _engine(settings, journal, admin, place, metrics)
     sweeper = Sweeper(journal, driver, clock, temp_ttl_s=settings.journal.temp_ttl_s)
     pruner = Pruner(journal, clock, retention_s=settings.journal.retention_s)
-    for service in (dispatcher, sweeper, Orders(journal, driver, clock), pruner):
+    orders = Orders(journal, driver, clock)
+    for service in (dispatcher, sweeper, orders, *((pruner,) if place.whole else ())):
         service.start()
         stack.push_async_callback(service.stop)
     pools: WeakSet[UpstreamPool] = WeakSet()
     stack.push_async_callback(_close_all, pools)
+    await place.announce()
     edge = replace(await _edge(settings, journal, admin, driver, stack), observer=metrics)
     pools.add(edge.pool)
     front = Front(edge)
@@ -198,10 +213,13 @@ async def _assemble(settings: Settings, host: Host, stack: AsyncExitStack) -> Si
     doors = Doors.at(settings.listen, host.inherited)
     stack.callback(doors.close)
     sidecar = Sidecar(
-        in_force, host, journal, admin, driver, dispatcher, sweeper, pruner, edge, front, doors, pools, metrics
+        in_force, host, place, journal, admin, driver, dispatcher, sweeper, pruner, edge, front, doors, pools, metrics
     )
     watch_sizes(sidecar)
-    sidecar.console_url = await stack.enter_async_context(console_of(sidecar, clock))
+    place.serve(PeerDesk(journal, driver, lambda: sidecar.edge.desk), orders, sidecar)
+    if place.whole:
+        sidecar.console_url = await stack.enter_async_context(console_of(sidecar, clock))
+    await place.may_listen()
     await doors.open(front, handshake_s=settings.listen.head_timeout_s)
     if host.supervisor.watchdog_s is not None:
         watchdog = Watchdog(host.supervisor, journal, within_s=host.supervisor.watchdog_s)
@@ -222,11 +240,11 @@ async def _admin_client(settings: Settings, in_force: InForce) -> AdminClient:
 
 
 def _engine(
-    settings: Settings, journal: SqliteJournal, admin: AdminNow, clock: Clock, observer: TurnObserver
+    settings: Settings, journal: SqliteJournal, admin: AdminNow, place: Place, observer: TurnObserver
 ) -> tuple[Driver, Dispatcher]:
     """Join the two that need each other: what the driver owes wakes the dispatcher, which feeds the driver."""
-    owed = Wakeup()
-    driver = Driver(journal, clock, on_owed=owed.set, observer=observer)
+    owed, clock = Wakeup(), time.time
+    driver = Driver(journal, clock, on_owed=owed.set, observer=observer, peers=place.peers)
     jitter, pace = random.random, _pace(settings)
     dispatcher = Dispatcher(journal, admin, driver, clock, owed=owed, jitter=jitter, observer=observer, **pace)
     return driver, dispatcher

@@ -1,4 +1,4 @@
-"""The process around a sidecar: its loop, its signals, and who started it."""
+"""The process around a sidecar, or around the parent of several: its loop, its signals, and who started it."""
 
 from __future__ import annotations
 
@@ -7,13 +7,10 @@ import os
 from typing import TYPE_CHECKING
 
 from sidecar.app.assemble import Sidecar
+from sidecar.app.loop import new_event_loop
+from sidecar.app.parent import Parent
 from sidecar.host import HangUps, Host, Inherited, Signals, Supervisor
 from sidecar.telemetry import set_up_logging
-
-try:
-    from uvloop import new_event_loop
-except ImportError:  # it comes with CPython only
-    from asyncio import new_event_loop  # type: ignore[assignment]
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,8 +36,9 @@ async def _run(settings: Settings, read: Callable[[], Settings]) -> None:
         supervisor=Supervisor.from_environment(os.environ),
         inherited=Inherited.from_environment(os.environ),
     )
-    async with Sidecar.start(settings, host) as sidecar:
-        hang_ups = HangUps(signals.hang_up, sidecar.reloader)
+    whole = settings.listen.workers == 1
+    async with Sidecar.start(settings, host) if whole else Parent.start(settings, host) as running:
+        hang_ups = HangUps(signals.hang_up, running.reloader)
         hang_ups.start()
         await signals.stop.wait()
         await hang_ups.stop()

@@ -37,7 +37,6 @@ from sidecar.config.values import (
     ListenAddress,
     Method,
     Network,
-    OneWorker,
     Pointer,
     PresetName,
     RoutePath,
@@ -46,6 +45,7 @@ from sidecar.config.values import (
     Sources,
     Status,
     Token,
+    Workers,
 )
 from sidecar.turn.retry import Backoff
 from sidecar.turn.state import Cause, Plan, StepKind
@@ -83,7 +83,7 @@ class Listen(Section):
     connections_max: Count = 16_384
     connections_per_address_max: CountOrNone = 0
     half_close: HalfClose = "cancel"
-    workers: OneWorker = 1
+    workers: Workers = 1
     trusted_proxies: tuple[Network, ...] = ()
     tls: Tls | None = None
 

@@ -26,6 +26,7 @@ from sidecar.config.preset import preset_names
 
 SECONDS_MAX: Final = 315_360_000  # ten years: no clock or event loop is strained by it
 COUNT_MAX: Final = 2**31 - 1
+WORKERS_MAX: Final = 256
 OFF: Final = "off"
 BEGINS_WORDS: Final = ("absent", "always", "probe")
 OWN_NAMES: Final = ("turn_id", "principal")
@@ -40,12 +41,6 @@ _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", 
 def _number(value: object) -> object:
     if isinstance(value, bool):  # which pydantic would take for 0 or 1
         raise ValueError(f"must be a number, is {str(value).lower()}; write it without quotes")  # noqa: TRY004  (pydantic's)
-    return value
-
-
-def _one_worker(value: object) -> object:
-    if value != 1 or isinstance(value, bool):
-        raise ValueError("only one process is supported so far; write 1, or leave the line out")
     return value
 
 
@@ -225,7 +220,7 @@ Ascending: TypeAlias = Annotated[tuple[Seconds, ...], AfterValidator(_ascending)
 HalfClose: TypeAlias = Annotated[Literal["cancel"], BeforeValidator(_half_close)]
 Pointer: TypeAlias = Annotated[str, AfterValidator(_pointer)]
 Status: TypeAlias = Annotated[int, Field(ge=100, le=599), BeforeValidator(_number)]
-OneWorker: TypeAlias = Annotated[Literal[1], BeforeValidator(_one_worker)]
+Workers: TypeAlias = Annotated[int, Field(ge=1, le=WORKERS_MAX), BeforeValidator(_number)]
 ListenAddress: TypeAlias = Annotated[str, AfterValidator(_listen_address)]
 ConsoleAddress: TypeAlias = Annotated[str, AfterValidator(_console_address)]
 Network: TypeAlias = Annotated[IPv4Network | IPv6Network, PlainValidator(_network)]

@@ -14,7 +14,7 @@ from sidecar.downstream.exchange import Exchange
 from sidecar.downstream.handover import EndHandover
 from sidecar.downstream.newcomer import look_again, read_newcomer
 from sidecar.downstream.unseen import Unseen
-from sidecar.errors import DownstreamGoneError, ForestalledError, JournalUnavailableError
+from sidecar.errors import DownstreamGoneError, ForestalledError, InProgressError, JournalUnavailableError
 from sidecar.turn.events import Delivered, DownstreamGone, EndedUnseen, Event, Forwarded, UpstreamLost
 from sidecar.turn.state import Cause, Policy, State
 from sidecar.wire.fields import with_fields, without
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from sidecar.downstream.request import Request
     from sidecar.downstream.routes import ChatMatch
     from sidecar.downstream.server import Front
-    from sidecar.engine.driver import LiveTurn
+    from sidecar.engine.live import LiveTurn
     from sidecar.errors import SidecarError
     from sidecar.turn.state import Turn
     from sidecar.wire.fields import Field
@@ -112,7 +112,7 @@ class TurnExchange(Exchange):
         self._live = driver.admit(turn, self)
         try:
             await driver.open(self._live)
-        except JournalUnavailableError:
+        except (InProgressError, JournalUnavailableError):
             self._live = None
             raise
 

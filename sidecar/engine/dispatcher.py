@@ -38,6 +38,11 @@ POLL_S: Final = 1.0
 
 KEPT: Final = "not made: another turn in the conversation was delivered"
 
+NEIGHBOUR: Final = "waits: another turn came into the conversation"
+
+SOON_S: Final = 0.1
+"""By then, what another process has just let in stands in the journal."""
+
 TOO_EARLY: Final = "unknown there, but its request may still be on the way"
 
 log = structlog.get_logger()
@@ -148,8 +153,7 @@ class Dispatcher(Service):
             log.error("attempt_lost", error=repr(error))  # its lease runs out, and it is made again
 
     async def _attempt(self, owed: OwedStep) -> None:
-        if owed.kind is StepKind.ROLLBACK and (await self._journal.neighbours(owed.turn)).confirmed:
-            await self._delivered(owed, kept=True)  # law 3
+        if owed.kind is StepKind.ROLLBACK and not await self._may_roll_back(owed):
             return
         outcome = await self._api.call(owed.kind, owed.turn, idempotency_key=owed.idempotency_key)
         if outcome.verdict is Verdict.GONE and self._may_still_come(owed):
@@ -158,6 +162,18 @@ class Dispatcher(Service):
             await self._failed(owed, outcome)
         else:
             await self._delivered(owed, outcome)
+
+    async def _may_roll_back(self, owed: OwedStep) -> bool:
+        """Keep law 3, also where another process has just let a turn into the conversation; say whether to go on."""
+        if await self._driver.peers.undoing(owed.turn):
+            at = self._clock()
+            update = _update(owed, StepState.PENDING, due_at=at + SOON_S, error=NEIGHBOUR)
+            await self._journal.submit(Change(update=replace(update, attempts=owed.attempts), at=at))
+            return False
+        if (await self._journal.neighbours(owed.turn)).confirmed:
+            await self._delivered(owed, kept=True)
+            return False
+        return True
 
     def _may_still_come(self, owed: OwedStep) -> bool:
         """Say whether a turn that is unknown there may be on its way; after a restart that is found out anew."""

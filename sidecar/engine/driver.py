@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from dataclasses import dataclass, field, fields
+from dataclasses import fields, replace
 from functools import partial
 from operator import attrgetter
 from typing import TYPE_CHECKING, Final
@@ -21,22 +21,25 @@ from sidecar.engine.changes import change_of, owed_of
 from sidecar.engine.fence import Fence
 from sidecar.engine.history import forgotten
 from sidecar.engine.keyed_lock import KeyedLock
+from sidecar.engine.live import LiveTurn, Offer
+from sidecar.engine.peers import Alone
 from sidecar.engine.ports import Change, Clock, Journal, LiveExchange, StepUpdate, TurnObserver
 from sidecar.engine.unobserved import UNOBSERVED
-from sidecar.errors import JournalUnavailableError
+from sidecar.errors import SidecarError
 from sidecar.turn.effects import AbortDownstream, CloseUpstream, DrainUpstream, Effect, Owe
 from sidecar.turn.events import CancelRequested, DownstreamGone
 from sidecar.turn.machine import step
-from sidecar.turn.state import Cause, Turn
+from sidecar.turn.state import Cause, State, Turn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from sidecar.engine.history import HistoryEntry
+    from sidecar.engine.peers import Peers
     from sidecar.turn.events import Event
-    from sidecar.turn.state import StepKind
 
 RESUBMIT_S: Final = 0.5
+_UNDONE: Final = frozenset({State.CANCELLING, State.CANCELLED, State.UNRESOLVED})
 _PASSING: Final = frozenset({"heard", "listening", "answer_began_at"})
 _durable: Final = attrgetter(*(each.name for each in fields(Turn) if each.name not in _PASSING))
 """What of a turn has to be committed when it changes; the rest goes along with whatever is committed next."""
@@ -46,39 +49,27 @@ ANYONE: Final = ""
 log = structlog.get_logger()
 
 
-@dataclass(eq=False, slots=True)
-class LiveTurn:
-    """A turn under way in this process, with the exchange that it is about."""
-
-    turn: Turn
-    exchange: LiveExchange
-    undurable: int = 0
-    released: bool = False
-    keys: set[tuple[str, str, str]] = field(default_factory=set)
-    owing: dict[StepKind, Owe] = field(default_factory=dict)
-    """What is owed, and not yet known to be durable."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Offer:
-    """A change of a live turn that is offered to the journal until it is taken; `durable` is then done."""
-
-    live: LiveTurn
-    owed: tuple[Owe, ...]
-    update: StepUpdate | None
-    history: tuple[HistoryEntry, ...]
-    durable: asyncio.Future[None]
-
-
 class Driver:
-    """The only one who steps turns. `on_owed` is called whenever newly owed steps have become durable."""
+    """The only one who steps turns. `on_owed` is called whenever newly owed steps have become durable.
+
+    Without `peers`, as for the operator, turns stay whose they are; else they are this process's from then on.
+    """
 
     def __init__(
-        self, journal: Journal, clock: Clock, *, on_owed: Callable[[], None], observer: TurnObserver = UNOBSERVED
+        self,
+        journal: Journal,
+        clock: Clock,
+        *,
+        on_owed: Callable[[], None],
+        observer: TurnObserver = UNOBSERVED,
+        peers: Peers | None = None,
     ) -> None:
         self._journal = journal
         self._observer = observer
         self._clock = clock
+        self.peers: Peers = peers or Alone()
+        """The other processes that step turns."""
+        self._owner = peers.number if peers else None
         self._on_owed = on_owed
         self._live: dict[str, LiveTurn] = {}
         self._index: defaultdict[tuple[str, str, str], set[LiveTurn]] = defaultdict(set)
@@ -91,7 +82,7 @@ class Driver:
 
     def admit(self, turn: Turn, exchange: LiveExchange) -> LiveTurn:
         """Make a new turn live: from now on it can be found, and cancelled. It is not durable yet."""
-        live = LiveTurn(turn, exchange)
+        live = LiveTurn(self.owned(turn), exchange)
         self._live[turn.id] = live
         self._emptied.clear()
         self._reindex(live)
@@ -100,18 +91,18 @@ class Driver:
     async def open(self, live: LiveTurn) -> None:
         """Journal a turn that was admitted (law 1).
 
-        Raises JournalUnavailableError; the turn is then forgotten, and nothing may go upstream.
+        Raises JournalUnavailableError, InProgressError; the turn is then forgotten, and nothing may go upstream.
         """
         try:
             await self._journal.submit(Change(turn=live.turn, at=live.turn.created_at))
-        except JournalUnavailableError:
+        except SidecarError:
             self._forget(live)
             raise
         self._observer.turn_opened(live.turn)
 
     async def record_cancelled(self, turn: Turn) -> None:
         """Journal a new turn as cancelled, because its cancel came first. Raises JournalUnavailableError."""
-        after, _ = step(turn, CancelRequested(at=turn.created_at, cause=Cause.REQUESTED))
+        after, _ = step(self.owned(turn), CancelRequested(at=turn.created_at, cause=Cause.REQUESTED))
         await self._journal.submit(Change(turn=after, at=turn.created_at))
         self._observer.turn_opened(turn)
         self._observer.turn_moved(turn, after)
@@ -161,6 +152,10 @@ class Driver:
         changing = self._changing.values()
         return [*live, *(turn for turn in changing if conversation_id in {turn.conversation_id, turn.temp_id})]
 
+    def owned(self, turn: Turn) -> Turn:
+        """Give a turn as this process's own."""
+        return turn if self._owner in {None, turn.owner} else replace(turn, owner=self._owner)
+
     @property
     def live(self) -> Iterable[LiveTurn]:
         """The live turns, as they are now."""
@@ -181,9 +176,10 @@ class Driver:
         await self._emptied.wait()
 
     async def _apply_stored(self, turn_id: str, event: Event, update: StepUpdate | None) -> Turn | None:
-        before = await self._journal.load(turn_id)
-        if before is None:
+        stored = await self._journal.load(turn_id)
+        if stored is None:
             return None
+        before = self.owned(stored)
         after, effects = step(before, event)
         owed, history = owed_of(effects), forgotten(before, after, event, effects)
         if after != before or owed or update:
@@ -193,7 +189,7 @@ class Driver:
             finally:
                 del self._changing[turn_id]
             self._tell(before, after)
-            self.fence.moved(after)
+            self._moved(after)
         if owed:
             self._on_owed()
         return after
@@ -201,6 +197,12 @@ class Driver:
     def _tell(self, before: Turn, after: Turn) -> None:
         causes.tell(before, after)
         self._observer.turn_moved(before, after)
+
+    def _moved(self, turn: Turn) -> None:
+        """Tell those who may wait for the turn, here and elsewhere: something new of it is durable."""
+        self.fence.moved(turn)
+        if turn.state in _UNDONE:
+            self.peers.moved(turn)
 
     def _act(self, live: LiveTurn, effects: Iterable[Effect]) -> None:
         for effect in effects:
@@ -223,10 +225,10 @@ class Driver:
         if update is None:
             live.owing.update({owe.kind: owe for owe in owed})
             owed = ()
-        self._submit(_Offer(live, owed, update, history, durable))
+        self._submit(Offer(live, owed, update, history, durable))
         return durable
 
-    def _submit(self, offer: _Offer) -> None:
+    def _submit(self, offer: Offer) -> None:
         """Submit the turn as it is now: a change that is offered again must not bring back an older state.
 
         All that is owed goes along: where an earlier change fails and this one does not, no step may be made before
@@ -238,7 +240,7 @@ class Driver:
         committed = self._journal.submit(change)
         committed.add_done_callback(partial(self._submitted, offer, carried))
 
-    def _submitted(self, offer: _Offer, carried: tuple[Owe, ...], committed: asyncio.Future[None]) -> None:
+    def _submitted(self, offer: Offer, carried: tuple[Owe, ...], committed: asyncio.Future[None]) -> None:
         live = offer.live
         error = committed.exception()
         if error is not None:
@@ -248,7 +250,7 @@ class Driver:
         live.undurable -= 1
         if not offer.durable.done():
             offer.durable.set_result(None)
-        self.fence.moved(live.turn)
+        self._moved(live.turn)
         for owe in carried:
             if live.owing.get(owe.kind) is owe:
                 del live.owing[owe.kind]

@@ -41,7 +41,7 @@ class Fence:
     def waiting(self, turn: Turn) -> Iterator[Waiter]:
         """Make a newcomer a waiter for a while."""
         waiter = Waiter(turn)
-        ids = _ids(turn)
+        ids = ids_of(turn)
         for one in ids:
             self._waiters[one].add(waiter)
         try:
@@ -65,12 +65,17 @@ class Fence:
         finally:
             self._notes = [others for others in self._notes if others is not notes]
 
+    @property
+    def noted(self) -> bool:
+        """Whether anybody takes down what moves."""
+        return bool(self._notes)
+
     def moved(self, turn: Turn) -> None:
         """Wake whoever may wait for a turn, of which something new has become durable."""
         for notes in self._notes:
             notes[turn.id] = turn
         if self._waiters:
-            for one in _ids(turn):
+            for one in ids_of(turn):
                 self.wake(one)
 
     def wake(self, one: str) -> None:
@@ -84,5 +89,6 @@ class Fence:
         return [turn for turn in turns if turn.principal == principal and turn.captured.get(name) == value]
 
 
-def _ids(turn: Turn) -> set[str]:
+def ids_of(turn: Turn) -> set[str]:
+    """Give every id by which somebody may wait for a turn."""
     return {one for one in (turn.request_id, turn.conversation_id, turn.temp_id) if one is not None}

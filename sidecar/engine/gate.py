@@ -14,6 +14,8 @@ from sidecar.turn.machine import wanted
 from sidecar.turn.state import State, StepKind, StepState
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from sidecar.engine.driver import Driver
     from sidecar.engine.late_content import LateContent
     from sidecar.engine.ports import Journal
@@ -75,12 +77,23 @@ class Gate:
         same = InProgressError(f"request {request_id} is under way")
         if any(turn.state is State.OPEN for turn in live):
             raise same
+        if await self._open_elsewhere(stored):
+            raise same
         turns = (*stored, *met, *live)
         if any(turn.state in _UNDER_WAY for turn in turns):
             return same  # about to be delivered, or a matter of another process
         if pending or any(map(is_owed_under_its_request_id, turns)):
             return RollbackPendingError(f"request {request_id} or its conversation is still being cancelled")
         return None
+
+    async def _open_elsewhere(self, stored: Sequence[Turn]) -> bool:
+        """Say whether one of the turns is not only open in the journal, but also in its owner's eyes."""
+        peers = self._driver.peers
+        for turn in stored:
+            if turn.state is State.OPEN and not peers.own(turn):
+                seen = await peers.look(turn.principal, request_id=turn.request_id)
+                return any(one.id == turn.id and one.state is State.OPEN for one in seen)
+        return False
 
 
 def is_owed_under_its_request_id(turn: Turn) -> bool:

@@ -130,6 +130,7 @@ class Journal(Protocol):
     def submit(self, change: Change) -> asyncio.Future[None]:
         """Queue a change; the future is done once it is durable, or fails with JournalUnavailableError.
 
+        It fails with InProgressError where a turn that is under way in another process has a new one's request id.
         Changes become durable in the order in which they are submitted.
         """
 

@@ -41,11 +41,14 @@ class Listener:
         self.sock.close()
 
 
-def listen(address: Address, *, setting: str, mode: int, scheme: str = "http") -> list[Listener]:
-    """Listen at an address; `mode` says who may connect to a Unix socket. Raises OperatorError, naming the setting."""
+def listen(address: Address, *, setting: str, mode: int, scheme: str = "http", shared: bool = False) -> list[Listener]:
+    """Listen at an address; `mode` says who may connect to a Unix socket. Raises OperatorError, naming the setting.
+
+    `shared`: others may listen at the same TCP address, among whom the kernel spreads connections.
+    """
     try:
         if isinstance(address, TcpAddress):
-            return [Listener(sock, f"{scheme}://{_reached(address, sock)}") for sock in _tcp(address)]
+            return [Listener(sock, f"{scheme}://{_reached(address, sock)}") for sock in _tcp(address, shared=shared)]
         sock = _unix(address.path, mode)
         return [Listener(sock, str(address), _identity(address.path))]
     except OSError as error:
@@ -58,7 +61,7 @@ def inherited(sockets: Iterable[socket.socket], *, scheme: str = "http") -> list
     return [Listener(sock, _url_of(sock, scheme)) for sock in sockets]
 
 
-def _tcp(address: TcpAddress) -> list[socket.socket]:
+def _tcp(address: TcpAddress, *, shared: bool) -> list[socket.socket]:
     """Listen at every address of the name, at the same port of each."""
     found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     port = address.port
@@ -67,6 +70,8 @@ def _tcp(address: TcpAddress) -> list[socket.socket]:
         for family, where in dict.fromkeys((one[0], one[4]) for one in found):
             sock = stack.enter_context(socket.socket(family, socket.SOCK_STREAM))
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if shared:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
             if family == socket.AF_INET6:
                 sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
             sock.bind((where[0], port, *where[2:]))

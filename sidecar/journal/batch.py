@@ -70,11 +70,12 @@ def _waves(changes: Sequence[Change]) -> list[_Wave]:
 def _step_changes(change: Change) -> Iterator[tuple[_StepKey, str, Values]]:
     if (update := change.update) is not None:
         yield (update.turn_id, update.kind), "update_step", update_values(update, change.at)
-    if change.owed and change.turn is None:
+    if change.turn is not None:
+        for kind in change.owed:
+            values = owed_values(change.turn, kind, change.at, change.due_at(kind))
+            yield (change.turn.id, kind), "owe_step", values
+    elif change.owed:
         raise ValueError("a change owes steps and names no turn")
-    for kind in change.owed:
-        turn_id = change.turn.id if change.turn else ""
-        yield (turn_id, kind), "owe_step", owed_values(turn_id, kind, change.at, change.due_at(kind))
 
 
 def _history(changes: Sequence[Change]) -> Iterator[Values]:

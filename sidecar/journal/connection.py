@@ -16,6 +16,7 @@ import aiosqlite
 
 from sidecar.errors import JournalUnavailableError
 from sidecar.journal.queries import QUERIES
+from sidecar.journal.queue import BEGIN_IN_TURN, STEP_ASIDE
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -73,10 +74,11 @@ class Reader:
 
 
 class Writer:
-    """The connection that writes, for one transaction at a time."""
+    """The connection that writes, for one transaction at a time; `queued`: in turn with those of other processes."""
 
-    def __init__(self, connection: aiosqlite.Connection) -> None:
+    def __init__(self, connection: aiosqlite.Connection, *, queued: bool = False) -> None:
         self._connection = connection
+        self._queued = queued
         self._lock = asyncio.Lock()
 
     @asynccontextmanager
@@ -84,15 +86,29 @@ class Writer:
         """Commit what is done within the context, or nothing of it. Raises what the library raises."""
         async with self._lock:
             try:
-                await self._connection.execute("BEGIN IMMEDIATE")
+                await self._begin()
                 yield self._connection
-                await self._connection.commit()
+                await self._commit()
             except BaseException:
                 await self._roll_back()
                 raise
+
+    async def _begin(self) -> None:
+        if self._queued:
+            await self._connection.executescript(BEGIN_IN_TURN)
+        else:
+            await self._connection.execute("BEGIN IMMEDIATE")
+
+    async def _commit(self) -> None:
+        if self._queued:
+            await self._connection.executescript(STEP_ASIDE)
+        else:
+            await self._connection.commit()
 
     async def _roll_back(self) -> None:
         # Whoever is cancelled while waiting leaves a statement queued; this comes after it in the same queue, and
         # is queued before the lock is free again. Nothing happens where SQLite itself has already rolled back.
         with suppress(sqlite3.Error, ValueError):
             await self._connection.rollback()
+            if self._queued:
+                await self._connection.execute_fetchall(STEP_ASIDE)

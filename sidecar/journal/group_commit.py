@@ -11,7 +11,7 @@ import sqlite3
 from time import perf_counter
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
-from sidecar.errors import JournalUnavailableError
+from sidecar.errors import InProgressError, JournalUnavailableError
 from sidecar.journal.batch import batches
 from sidecar.journal.queries import QUERIES
 
@@ -82,7 +82,10 @@ class GroupCommit:
         self._task = asyncio.get_running_loop().create_task(self._run(), name="journal group commit")
 
     def submit(self, change: Change) -> asyncio.Future[None]:
-        """Queue a change. Who no longer waits for the future does not take the change back."""
+        """Queue a change. Who no longer waits for the future does not take the change back.
+
+        The future fails with InProgressError where a turn under way has the new one's request id already.
+        """
         durable: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         if self._closed or len(self._pending) >= PENDING_MAX:
             reason = "is closed" if self._closed else f"is behind by {PENDING_MAX} changes"
@@ -139,11 +142,18 @@ class GroupCommit:
     async def _isolate(self, group: Sequence[_Pending], error: Exception) -> None:
         """Commit the halves each for itself, in their order, until the bad change stands alone."""
         if len(group) == 1:
-            self._fail(group, f"rejected a change: {error!r}", error)
+            if is_second_of_its_request(error):
+                self._refuse(group[0])
+            else:
+                self._fail(group, f"rejected a change: {error!r}", error)
             return
         middle = len(group) // 2
         await self._commit(group[:middle])
         await self._commit(group[middle:])
+
+    def _refuse(self, pending: _Pending) -> None:
+        if not pending.durable.done():
+            pending.durable.set_exception(InProgressError("a request with the same id is under way in another worker"))
 
     def _fail(self, group: Sequence[_Pending], what: str, cause: Exception | None = None) -> None:
         self._observer.refused(len(group))
@@ -152,3 +162,9 @@ class GroupCommit:
                 error = JournalUnavailableError(f"the journal {self._path} {what}")
                 error.__cause__ = cause
                 durable.set_exception(error)
+
+
+def is_second_of_its_request(error: Exception) -> bool:
+    """Say whether what is wrong with a change is that another turn under way has its request's id."""
+    unique = getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_CONSTRAINT_UNIQUE
+    return unique and "turns.request_id" in str(error)

@@ -6,12 +6,12 @@
 INSERT INTO turns (
   id, route, principal, request_id, conversation_id, temp_id, captured, begins, state, cause,
   created_at, answer_began_at, answered_at, confirmed_at, cancelled_at, settled_at, traceparent,
-  looks, rollbacks
+  owner, looks, rollbacks
 )
 VALUES (
   :id, :route, :principal, :request_id, :conversation_id, :temp_id, :captured, :begins, :state, :cause,
   :created_at, :answer_began_at, :answered_at, :confirmed_at, :cancelled_at, :settled_at,
-  :traceparent, :looks, :rollbacks
+  :traceparent, :owner, :looks, :rollbacks
 )
 ON CONFLICT (id) DO UPDATE SET
   conversation_id = excluded.conversation_id,
@@ -25,15 +25,17 @@ ON CONFLICT (id) DO UPDATE SET
   confirmed_at = excluded.confirmed_at,
   cancelled_at = excluded.cancelled_at,
   settled_at = excluded.settled_at,
+  owner = excluded.owner,
   looks = excluded.looks,
   rollbacks = excluded.rollbacks;
 
 -- owe_step --
 -- A step is owed from now on, or again if it was over. What died and is tried again keeps its idempotency key, so that
 -- an effect it may have had counts; what was delivered and is needed anew (law 7) is another call, with another key.
-INSERT INTO outbox (turn_id, kind, rank, state, attempts, due_at, idempotency_key, created_at)
-VALUES (:turn_id, :kind, :rank, 'pending', 0, :due_at, :idempotency_key, :at)
+INSERT INTO outbox (turn_id, owner, kind, rank, state, attempts, due_at, idempotency_key, created_at)
+VALUES (:turn_id, :owner, :kind, :rank, 'pending', 0, :due_at, :idempotency_key, :at)
 ON CONFLICT (turn_id, kind) DO UPDATE SET
+  owner = excluded.owner,
   state = 'pending',
   attempts = 0,
   due_at = excluded.due_at,
@@ -120,20 +122,20 @@ WHERE id IN (
 );
 
 -- unsettled_turns --
--- For recovery, page by page.
+-- For recovery, page by page: those of one process.
 SELECT * FROM turns_with_steps
 WHERE id IN (
   SELECT id FROM turns INDEXED BY turns_unsettled
-  WHERE state IN ('open', 'answered', 'cancelling', 'confirming') AND id > :after
+  WHERE state IN ('open', 'answered', 'cancelling', 'confirming') AND id > :after AND owner = :owner
   ORDER BY id
   LIMIT :limit
 )
 ORDER BY id;
 
 -- overdue_turns --
--- For the sweeper, oldest first.
+-- For the sweeper, oldest first: those of one process.
 SELECT id FROM turns
-WHERE state IN ('open', 'answered') AND created_at < :created_before
+WHERE state IN ('open', 'answered') AND created_at < :created_before AND owner = :owner
 ORDER BY created_at
 LIMIT :limit;
 
@@ -151,11 +153,11 @@ SELECT
   EXISTS (SELECT 1 FROM there WHERE id <> :id AND state IN ('open', 'answered')) AS unsettled;
 
 -- due_steps --
--- What may be leased now, oldest due first. The rules stand before the limit: what waits hides nothing behind it.
+-- What one process may lease now, oldest due first. The rules stand before the limit: what waits hides nothing behind it.
 SELECT step.id AS step_id, step.kind AS step_kind, step.attempts, step.idempotency_key, turn.*
 FROM (
   SELECT id, turn_id, kind, attempts, idempotency_key, due_at FROM free_steps
-  WHERE due_at <= :now AND (state = 'pending' OR lease_until <= :now)
+  WHERE owner = :owner AND due_at <= :now AND (state = 'pending' OR lease_until <= :now)
   ORDER BY due_at, id
   LIMIT :limit
 ) AS step
@@ -167,17 +169,27 @@ ORDER BY step.due_at, step.id;
 UPDATE outbox SET state = 'leased', lease_until = :until WHERE id = :id;
 
 -- next_due --
--- When lease has something to give next: a free step falls due, or a lease is over.
+-- When lease has something to give a process next: a free step falls due, or a lease is over.
 SELECT min(at) AS at FROM (
-  SELECT at FROM (SELECT due_at AS at FROM free_steps WHERE +state = 'pending' ORDER BY due_at LIMIT 1)
+  SELECT at FROM (SELECT due_at AS at FROM free_steps WHERE owner = :owner AND +state = 'pending' ORDER BY due_at LIMIT 1)
   UNION ALL
   SELECT step.lease_until AS at FROM outbox AS leased JOIN free_steps AS step ON step.id = leased.id
-  WHERE leased.state = 'leased'
+  WHERE leased.state = 'leased' AND leased.owner = :owner
 );
 
 -- release_leases --
--- For boot: nobody works on a step any more.
-UPDATE outbox SET state = 'pending', lease_until = NULL WHERE state = 'leased';
+-- For boot: nobody works on a process's steps any more.
+UPDATE outbox SET state = 'pending', lease_until = NULL WHERE state = 'leased' AND owner = :owner;
+
+-- spread_turns --
+-- For boot with another number of processes: each gets its share of what may still move.
+UPDATE turns SET owner = rowid % :processes
+WHERE state IN ('open', 'answered', 'cancelling', 'confirming', 'unresolved');
+
+-- spread_steps --
+-- A step goes with its turn.
+UPDATE outbox SET owner = (SELECT owner FROM turns WHERE turns.id = outbox.turn_id)
+WHERE state IN ('pending', 'leased', 'dead');
 
 -- live_tombstones --
 -- What has not expired.
@@ -211,11 +223,13 @@ DELETE FROM tombstones WHERE (principal, name, value) IN (
 INSERT INTO orders (turn_id, step, reason, given_at) VALUES (:turn_id, :step, :reason, :at) ON CONFLICT DO NOTHING;
 
 -- open_orders --
--- What was ordered, first come first.
+-- What was ordered of one process, first come first.
 SELECT
   turn_id, step, reason,
   coalesce((SELECT attempts FROM outbox WHERE outbox.turn_id = orders.turn_id AND kind = step), 0) AS attempts
-FROM orders WHERE given_at > 0 ORDER BY given_at LIMIT 1000;
+FROM orders JOIN turns ON turns.id = turn_id
+WHERE given_at > 0 AND owner % :processes = :owner
+ORDER BY given_at LIMIT 1000;
 
 -- forget_order --
 -- An order was carried out.
@@ -271,6 +285,10 @@ INSERT INTO meta (key, value) VALUES ('checked_at', :at) ON CONFLICT (key) DO UP
 -- found_meta --
 -- What is settled when the journal is made, and kept.
 INSERT INTO meta (key, value) VALUES (:key, :value) ON CONFLICT (key) DO NOTHING;
+
+-- note_meta --
+-- What is settled anew at a boot.
+INSERT INTO meta (key, value) VALUES (:key, :value) ON CONFLICT (key) DO UPDATE SET value = excluded.value;
 
 -- read_meta --
 -- A value that was settled when the journal was made.

@@ -53,20 +53,22 @@ def turn_values(turn: Turn) -> Values:
         "cancelled_at": turn.cancelled_at,
         "settled_at": turn.settled_at,
         "traceparent": turn.traceparent,
+        "owner": turn.owner,
         "looks": turn.looks,
         "rollbacks": turn.rollbacks,
     }
 
 
-def owed_values(turn_id: str, kind: StepKind, at: float, due_at: float) -> Values:
+def owed_values(turn: Turn, kind: StepKind, at: float, due_at: float) -> Values:
     """Give the columns of a step that is owed from `at` on, to be made at `due_at`."""
     return {
-        "turn_id": turn_id,
+        "turn_id": turn.id,
+        "owner": turn.owner,
         "kind": kind,
         "rank": RANK[kind],
         "at": at,
         "due_at": due_at,
-        "idempotency_key": f"{turn_id}:{kind}",
+        "idempotency_key": f"{turn.id}:{kind}",
     }
 
 
@@ -120,6 +122,7 @@ def read_turn(row: sqlite3.Row, plan_of: Callable[[str], Plan]) -> Turn:
         plan=plan_of(row["route"]),
         temp_id=row["temp_id"],
         traceparent=row["traceparent"],
+        owner=row["owner"],
         looks=row["looks"],
         rollbacks=row["rollbacks"],
         state=_member(State, row["state"], where),

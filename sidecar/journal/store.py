@@ -11,10 +11,12 @@ from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Final
 
 from sidecar.engine.ports import Neighbours, OutboxSizes
+from sidecar.engine.share import Share
 from sidecar.journal.connection import Reader, Writer, connected, faults_told
 from sidecar.journal.group_commit import GroupCommit
 from sidecar.journal.lock import OwnerLock
 from sidecar.journal.queries import QUERIES
+from sidecar.journal.queue import queueing
 from sidecar.journal.rows import (
     NO_STEP,
     read_history,
@@ -40,11 +42,15 @@ if TYPE_CHECKING:
     from sidecar.turn.state import Plan, State, Turn
 
 IDS_AT_ONCE: Final = 500
+WHOLE: Final = Share()
+_PROCESSES: Final = "processes"
 
 
 class SqliteJournal:
     """A journal in a SQLite file. Made by `open`; must be closed, or its threads keep the process alive.
 
+    Turns and steps are given by their ids to everyone, but those that are to be worked on only to their owner: the
+    process whose share they are.
     Every coroutine but `open` raises JournalUnavailableError where the database cannot be read or written.
     """
 
@@ -56,15 +62,21 @@ class SqliteJournal:
         writing: aiosqlite.Connection,
         principal_key: bytes,
         plan_of: Callable[[str], Plan],
+        share: Share,
+        lock: OwnerLock | None,
         resources: AsyncExitStack,
         observer: CommitObserver | None = None,
     ) -> None:
         self.principal_key = principal_key
         """The secret that makes principals of identity headers: 32 random bytes, kept for the journal's life."""
+        self.lock = lock
+        """The owner's lock, which processes that inherit it hold as well; None beside the owner."""
         self._path = path
         self._plan_of = plan_of
+        self._owner = {"owner": share.number}
+        self._share = share
         self._reader = Reader(reading, path)
-        self._writer = Writer(writing)
+        self._writer = Writer(writing, queued=share.of > 1)
         self._group_commit = GroupCommit(self._writer, path, observer)
         self._group_commit.start()
         self._resources = resources
@@ -78,21 +90,26 @@ class SqliteJournal:
         clock: Clock,
         own: bool = True,
         observer: CommitObserver | None = None,
+        share: Share = WHOLE,
     ) -> SqliteJournal:
         """Open the file, or raise JournalRefusedError and leave it as it is.
 
         `own=True` is the sidecar: it alone may, it makes the file and brings it up to date. `own=False` is the
-        operator beside a running sidecar: the file must be there, and of this version. `plan_of` gives a route's plan.
+        operator beside a running sidecar, or one of its workers: the file must be there, and of this version.
+        `plan_of` gives a route's plan.
         """
         async with AsyncExitStack() as resources:
-            if own:
-                resources.callback(OwnerLock.take(path).release)
+            lock = OwnerLock.take(path) if own else None
+            if lock is not None:
+                resources.callback(lock.release)
                 make_file(path)
             else:
                 require_file(path)
             with refusals(path):
                 writing = await resources.enter_async_context(connected(path))
                 key = await (prepare(writing, path, clock) if own else attach(writing, path))
+                if share.of > 1:
+                    await resources.enter_async_context(queueing(writing, path))
                 reading = await resources.enter_async_context(connected(path))
                 await reading.execute("PRAGMA query_only = ON")
             return cls(
@@ -101,6 +118,8 @@ class SqliteJournal:
                 writing=writing,
                 principal_key=key,
                 plan_of=plan_of,
+                share=share,
+                lock=lock,
                 resources=resources.pop_all(),
                 observer=observer,
             )
@@ -144,11 +163,12 @@ class SqliteJournal:
 
     async def unsettled(self, *, after: str = "", limit: int = 1000) -> list[Turn]:
         """Give turns that are not settled and whose id is greater than `after`, in the order of their ids."""
-        return self._turns(await self._reader.rows("unsettled_turns", {"after": after, "limit": limit}))
+        return self._turns(await self._reader.rows("unsettled_turns", {"after": after, "limit": limit, **self._owner}))
 
     async def overdue(self, *, created_before: float, limit: int = 1000) -> list[str]:
         """Give the ids of open and answered turns made before the given time, oldest first."""
-        rows = await self._reader.rows("overdue_turns", {"created_before": created_before, "limit": limit})
+        values = {"created_before": created_before, "limit": limit, **self._owner}
+        rows = await self._reader.rows("overdue_turns", values)
         return [row["id"] for row in rows]
 
     async def neighbours(self, turn: Turn) -> Neighbours:
@@ -165,20 +185,35 @@ class SqliteJournal:
         """
         with faults_told(self._path):
             async with self._writer.transaction() as connection:
-                rows = await connection.execute_fetchall(QUERIES["due_steps"], {"now": now, "limit": limit})
+                due = {"now": now, "limit": limit, **self._owner}
+                rows = await connection.execute_fetchall(QUERIES["due_steps"], due)
                 steps = [read_owed_step(row, self._plan_of) for row in rows]
                 await connection.executemany(QUERIES["lease_step"], [{"id": step.id, "until": until} for step in steps])
         return steps
 
     async def next_due_at(self) -> float | None:
         """Say when `lease` next has something to give, as things stand: a step that waits for others is not counted."""
-        rows = await self._reader.rows("next_due", {})
+        rows = await self._reader.rows("next_due", self._owner)
         at: float | None = rows[0]["at"]
         return at
 
     async def release_leases(self) -> int:
-        """Make every leased step pending again (nobody else holds the journal); give their number."""
-        return await self._change("release_leases", {})
+        """Make every leased step pending again (nobody works on this share yet); give their number."""
+        return await self._change("release_leases", self._owner)
+
+    async def spread(self) -> None:
+        """Have each of so many processes own its share of what may still move, if they were not as many last time.
+
+        Nobody else may use the journal meanwhile.
+        """
+        processes = str(self._share.of).encode()
+        with faults_told(self._path):
+            async with self._writer.transaction() as connection:
+                known = list(await connection.execute_fetchall(QUERIES["read_meta"], {"key": _PROCESSES}))
+                if (known[0][0] if known else b"1") != processes:
+                    for query in ("spread_turns", "spread_steps"):
+                        await connection.execute(QUERIES[query], {"processes": self._share.of})
+                    await connection.execute(QUERIES["note_meta"], {"key": _PROCESSES, "value": processes})
 
     async def tombstones(self, *, now: float) -> list[Tombstone]:
         """Give the tombstones that have not expired."""
@@ -202,7 +237,8 @@ class SqliteJournal:
 
     async def orders(self) -> list[Order]:
         """Give what the operator ordered, first come first."""
-        return [read_order(row) for row in await self._reader.rows("open_orders", {})]
+        values = {"processes": self._share.of, **self._owner}
+        return [read_order(row) for row in await self._reader.rows("open_orders", values)]
 
     async def forget_order(self, order: Order) -> None:
         """Forget an order that was carried out."""

@@ -83,8 +83,19 @@ class _Threshold:
         return event
 
 
-def set_up_logging(log: LogSettings, stream: TextIO | None = None) -> None:
-    """Send all logs to a stream (default: stderr). Call it before the first line.
+class _Worker:
+    """Says in each line which of several processes wrote it."""
+
+    def __init__(self, number: int) -> None:
+        self._number = number
+
+    def __call__(self, _: WrappedLogger, __: str, event: EventDict) -> EventDict:
+        event.setdefault("worker", self._number)
+        return event
+
+
+def set_up_logging(log: LogSettings, stream: TextIO | None = None, *, worker: int | None = None) -> None:
+    """Send all logs to a stream (default: stderr). Call it before the first line. `worker` numbers this process.
 
     Called again with the same stream, it changes level and format of the loggers that are in use, too.
     """
@@ -92,7 +103,8 @@ def set_up_logging(log: LogSettings, stream: TextIO | None = None) -> None:
     lines, level = Lines(stream), _LEVELS[log.level.upper()]
     rendering = _rendering(log.format, stream)
     in_use = structlog.get_config()["processors"]  # the loggers hold this very list
-    in_use[:] = [_COMMON[0], _Threshold(level), *_COMMON[1:], *rendering]
+    common: tuple[Processor, ...] = _COMMON if worker is None else (*_COMMON, _Worker(worker))
+    in_use[:] = [common[0], _Threshold(level), *common[1:], *rendering]
     structlog.configure(
         processors=in_use,
         wrapper_class=structlog.make_filtering_bound_logger(logging.DEBUG),
@@ -101,7 +113,7 @@ def set_up_logging(log: LogSettings, stream: TextIO | None = None) -> None:
     )
     formatter = structlog.stdlib.ProcessorFormatter(
         processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *rendering],
-        foreign_pre_chain=[*_COMMON, structlog.stdlib.add_logger_name],
+        foreign_pre_chain=[*common, structlog.stdlib.add_logger_name],
     )
     root = logging.getLogger()
     root.handlers[:] = [_LinesHandler(lines, formatter)]

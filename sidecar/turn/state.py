@@ -125,6 +125,8 @@ class Turn:
     `answered_at` is when the upstream's answer was whole, whether or not downstream was still there. `cancelled_at` is
     when its undoing began.
 
+    `owner` is the number of the process that steps it; the core never looks at it.
+
     `looks` counts how often in a row the conversation was seen gone, `rollbacks` how often it came back.
 
     `heard` and `listening` are about the connection and are not durable: whether the upstream may have taken the turn
@@ -141,6 +143,7 @@ class Turn:
     plan: Plan
     temp_id: str | None = None
     traceparent: str | None = None
+    owner: int = 0
     state: State = State.OPEN
     cause: Cause | None = None
     answer_began_at: float | None = None

@@ -27,7 +27,7 @@ from sidecar.turn.state import Cause, Plan, State, StepKind, Turn
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from sidecar.engine.driver import LiveTurn
+    from sidecar.engine.live import LiveTurn
     from sidecar.engine.ports import StepRow
     from tests.fakes.admin_api import ScriptedAdminApi
 

@@ -32,7 +32,7 @@ from tests.simulation.upstream import Generation
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from sidecar.engine.driver import LiveTurn
+    from sidecar.engine.live import LiveTurn
     from sidecar.turn.state import Turn
     from tests.simulation.client import Visit
     from tests.simulation.sidecar import SimulatedSidecar

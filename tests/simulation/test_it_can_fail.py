@@ -27,8 +27,8 @@ from tests.simulation.schedule import ScheduleError, play
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from sidecar.engine.driver import LiveTurn
     from sidecar.engine.history import HistoryEntry
+    from sidecar.engine.live import LiveTurn
     from sidecar.engine.ports import CallOutcome, OwedStep, StepUpdate
     from sidecar.turn.effects import Effect, Owe
     from sidecar.turn.state import Turn

@@ -20,7 +20,7 @@ from tests.fakes.engine import CANCEL, PLAN, ROLLBACK, FakeExchange, locked
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    from sidecar.engine.driver import LiveTurn
+    from sidecar.engine.live import LiveTurn
     from sidecar.turn.state import Turn
     from tests.fakes.engine import Engine
 

@@ -29,7 +29,7 @@ async def submit_on(journal: SqliteJournal, place: int) -> None:
             route="/chat",
             principal="p",
             begins=True,
-            captured={"request_id": f"r{number}"},
+            captured={"request_id": f"r{place}-{number}"},
             created_at=1.0,
             plan=PLAN,
         )

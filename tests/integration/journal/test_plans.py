@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from sidecar.journal.store import SqliteJournal
     from sidecar.turn.state import Turn
 
-TABLES = "turns|outbox|tombstones|step|earlier|own|other|leased"
+TABLES = "turns|outbox|tombstones|orders|step|earlier|own|other|leased"
 # These walk an index in its order and stop at their limit.
 WALKS = {"newest_turns": "turns_created", "next_due": "outbox_owed"}
 INDEXES = {
@@ -29,7 +29,7 @@ INDEXES = {
     "unsettled_turns": ["turns_unsettled (id>?)"],
     "overdue_turns": ["turns_state_created (state=? AND created_at<?)"],
     "neighbours": ["turns_conversation (conversation_id=?)"],
-    "due_steps": ["outbox_owed (due_at<?)", "turns_conversation (conversation_id=?)"],
+    "due_steps": ["outbox_owed (owner=? AND due_at<?)", "turns_conversation (conversation_id=?)"],
     "prune_turns": ["turns_prunable (settled_at<?)"],
     "prune_tombstones": ["tombstones_expires (expires_at<?)"],
     "newest_steps_in_state": ["outbox_state (state=?)"],
