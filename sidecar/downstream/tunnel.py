@@ -28,7 +28,7 @@ class Over(Protocol):
 class Tunnel:
     """Joins the two connections for as long as either end uses them."""
 
-    __slots__ = ("_connection", "_downstream_ended", "_over", "_tally", "_upstream", "_upstream_ended")
+    __slots__ = ("_connection", "_downstream_ended", "_ended", "_over", "_tally", "_upstream", "_upstream_ended")
 
     def __init__(self, connection: Connection, upstream: UpstreamConnection, tally: Tally, *, over: Over) -> None:
         self._connection = connection
@@ -37,6 +37,7 @@ class Tunnel:
         self._over = over
         self._downstream_ended = False
         self._upstream_ended = False
+        self._ended = False
 
     def begin(self, behind: bytes) -> None:
         """Begin: `behind` came from the upstream behind its 101."""
@@ -61,10 +62,12 @@ class Tunnel:
 
     def left(self, cause: Cause) -> None:
         """End it: downstream is gone, or nothing came for too long."""
+        if self._ended:
+            return
         self._tally.cause = cause
+        self._end()
         self._upstream.abort()
         self._connection.abort()
-        self._over(keep=False)
 
     def downstream_full(self) -> None:
         """Hold the upstream back."""
@@ -92,8 +95,8 @@ class Tunnel:
 
     def upstream_lost(self) -> None:
         """End it: what the upstream sent is still written; a way that had not ended is cut visibly."""
+        self._end()
         self._connection.break_off(framed=self._upstream_ended)
-        self._over(keep=False)
 
     def upload_full(self) -> None:
         """Hold downstream back."""
@@ -105,6 +108,10 @@ class Tunnel:
 
     def _end_when_both_have(self) -> None:
         if self._downstream_ended and self._upstream_ended:
-            self._connection.break_off(framed=True)
+            self._end()
+            self._connection.close()
             self._upstream.close()
-            self._over(keep=False)
+
+    def _end(self) -> None:
+        self._ended = True
+        self._over(keep=False)
