@@ -126,14 +126,13 @@ def inflate(data: bytes) -> None:
 
 def _inflate(came: list[bytes], coding: str) -> tuple[bytes, bool]:
     """Give what came out, and whether it failed."""
-    inflater, out = Inflater(coding), b""
+    inflater, out = Inflater(coding), list[bytes]()
     try:
         for piece in came:
-            for decoded in inflater.inflate(piece):
-                out += decoded
+            out.extend(inflater.inflate(piece))
     except InflateError:
-        return out, True
-    return out, False
+        return b"".join(out), True
+    return b"".join(out), False
 
 
 def source(data: bytes) -> None:

@@ -7,6 +7,8 @@ from typing import Final
 from sidecar.capture.pointer import read_json
 
 DATA: Final = b"data:"
+_SSE_FIELDS: Final = (b"event:", b"id:", b"retry:", b":")
+_JSON_ENDS: Final = frozenset({(b"{", b"}"), (b"[", b"]")})
 _BRACES_TRIED_MAX: Final = 8
 
 
@@ -21,6 +23,14 @@ def read_line(line: bytes) -> object:
     if line.lstrip().startswith(b"["):
         return read_json(line)
     return _read_object_at_end(line.rstrip())
+
+
+def is_frame(line: bytes) -> bool:
+    """Say whether a line, without its end, is framing or JSON, and no text: what only looks like JSON passes for it."""
+    if line.startswith(_SSE_FIELDS):
+        return True
+    data = line.removeprefix(DATA).strip()
+    return not data or (data[:1], data[-1:]) in _JSON_ENDS
 
 
 def _read_object_at_end(line: bytes) -> object:

@@ -10,6 +10,7 @@ admin API's cancel call. A POINTER is RFC 6901's. What a source finds is bounded
 from __future__ import annotations
 
 import re
+import warnings
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
@@ -130,7 +131,9 @@ def _read_pointer(place: Place, name: str) -> tuple[str, ...]:
 
 def _parse_pattern(text: str) -> re.Pattern[str]:
     try:
-        pattern = re.compile(text)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # of what a later Python may read in it
+            pattern = re.compile(text)
     except (re.error, OverflowError, RecursionError) as error:
         raise SourceSyntaxError(f"{text!r} is no regular expression: {error}") from None
     if pattern.groups != 1:

@@ -14,7 +14,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from sidecar.capture.inflate import INFLATABLE, InflateError, Inflater
-from sidecar.capture.lines import DATA, OpenEvent, read_line
+from sidecar.capture.lines import DATA, OpenEvent, is_frame, read_line
 from sidecar.capture.pointer import read_json
 from sidecar.capture.watchlist import Watchlist
 
@@ -33,6 +33,7 @@ class StreamScanner:
 
     `sources` are a route's, by name; `known` the values that are known before the body begins; `terminal` the entries
     that mark the answer's end (an entry that cannot be read raises SourceSyntaxError); `encoding` the Content-Encoding.
+    `wary`: what is unknown may be told only before the answer's first line of text, which a model may have written.
 
     `idle`: nothing is left to look for, so feeding more is of no use. `blind`: the body cannot be decoded, so whatever
     it tells goes unseen. `skipped_lines` counts those longer than `line_bytes_max`, which are not looked at.
@@ -45,10 +46,11 @@ class StreamScanner:
         known: Mapping[str, str],
         terminal: Sequence[str] = (),
         encoding: str | None = None,
+        wary: bool = False,
         line_bytes_max: int = LINE_BYTES_MAX,
     ) -> None:
         coding = (encoding or "identity").strip().lower()
-        self._watchlist = Watchlist(sources, known, terminal)
+        self._watchlist = Watchlist(sources, known, terminal, wary=wary)
         self._inflater = Inflater(coding) if coding in INFLATABLE else None
         self._line_bytes_max = line_bytes_max
         self._line = bytearray()  # of the line that has not ended: what came in earlier pieces
@@ -133,7 +135,8 @@ class StreamScanner:
     def _is_dull(self, data: bytes) -> bool:
         """Say whether whole lines and whole events came, and none of them can tell anything."""
         return (
-            (data.endswith(_EVENT_ENDS) or (data.endswith(b"\n") and DATA not in data))
+            not self._watchlist.wary
+            and (data.endswith(_EVENT_ENDS) or (data.endswith(b"\n") and DATA not in data))
             and len(data) <= self._line_bytes_max
             and not self._watchlist.marks(data)
         )
@@ -148,7 +151,14 @@ class StreamScanner:
         else:
             self._line += rest
 
+    def _note_text(self) -> None:
+        """Take note that text has begun."""
+        self._watchlist.text_begins()
+        self.idle = self._watchlist.empty
+
     def _skip(self) -> None:
+        if self._watchlist.wary:
+            self._note_text()
         self.skipped_lines += 1
         self._line.clear()
         self._event.spoil()
@@ -175,6 +185,8 @@ class StreamScanner:
             line = line.removeprefix(_BOM)
         if line in {b"", b"\r"}:
             return self._close_event() if self._event.open else None
+        if self._watchlist.wary and not is_frame(line):
+            self._note_text()
         marked = self._watchlist.marks(line)
         ended = marked and self._look_at(line)
         if line.startswith(DATA):

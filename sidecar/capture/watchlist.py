@@ -2,7 +2,9 @@
 
 For each name the first source that answers wins. If what it told is temporary, sources further down the list may
 supersede it, but only once the answer is whole: that goes to `final` (the last one seen). The list only gets shorter.
-A *marker* is a piece of bytes without which a line cannot answer, so that most lines need no closer look.
+A *wary* list lets nothing be learned any more once text has begun, which a model may have written; what is temporary
+may still be superseded. A *marker* is a piece of bytes without which a line cannot answer, so that most lines need no
+closer look.
 """
 
 from __future__ import annotations
@@ -38,8 +40,14 @@ class Watchlist:
     """What is still to be found, and what was: `learned` since it was last taken, and `final`."""
 
     def __init__(
-        self, sources: Mapping[str, tuple[Source, ...]], known: Mapping[str, str], terminal: Sequence[str]
+        self,
+        sources: Mapping[str, tuple[Source, ...]],
+        known: Mapping[str, str],
+        terminal: Sequence[str],
+        *,
+        wary: bool = False,
     ) -> None:
+        self._wary = wary
         self.learned: dict[str, str] = {}
         self.final: dict[str, str] = {}
         self._terminals: tuple[Terminal, ...] = tuple(map(parse_terminal, terminal))
@@ -61,6 +69,16 @@ class Watchlist:
         """Give what was learned since this was last called."""
         taken, self.learned = self.learned, {}
         return taken
+
+    @property
+    def wary(self) -> bool:
+        """Whether it would matter that text begins."""
+        return self._wary and any(watch.name not in self._current for watch in self._watches)
+
+    def text_begins(self) -> None:
+        """Look no more for what is unknown."""
+        self._watches = tuple(watch for watch in self._watches if watch.name in self._current)
+        self._shorten()
 
     def marks(self, data: bytes) -> bool:
         """Say whether the data holds a marker: whether a line in it may answer."""

@@ -202,6 +202,7 @@ class Chat(Section):
     cancel_grace_s: SecondsOrNone = 30
     fence_timeout_s: SecondsOrNone = 5
     confirm_on: Literal["delivered", "sent"] = "delivered"
+    stream_ids: Literal["anywhere", "before_text"] = "anywhere"
     terminal: tuple[Frame, ...] = ()
     inspect_bytes_max: CountOrNone = 1_048_576
     on: Leaving = Leaving()

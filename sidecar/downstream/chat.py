@@ -98,6 +98,12 @@ class ChatExchange(TurnExchange):
             self.close_upstream()
         elif last:
             self._end_turn_answer()
+        elif self._unseen.drains and not self._may_tell:
+            self._drain_over()
+
+    @property
+    def _may_tell(self) -> bool:
+        return self._scan.hopeful
 
     def answer_failed(self, error: PeerError) -> None:
         """Fail; but where the answer's end is only held back, show that first."""

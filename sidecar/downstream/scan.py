@@ -23,6 +23,12 @@ class AnswerScan:
     def __init__(self, route: ChatRoute) -> None:
         self._route = route
         self._scanner: StreamScanner | None = None
+        self._begun = False
+
+    @property
+    def hopeful(self) -> bool:
+        """Whether the rest of the answer may still tell something."""
+        return not self._begun or self._scanner is not None
 
     def head(self, head: Head, turn: Turn, *, terminal: bool) -> dict[str, str]:
         """Give what the head tells. `terminal` says whether the frame that ends the answer matters."""
@@ -32,9 +38,11 @@ class AnswerScan:
             self._route.sources,
             known={**learned, **turn.captured},
             terminal=self._route.chat.terminal if terminal else (),
+            wary=self._route.chat.stream_ids == "before_text",
             encoding=encoding.decode("latin-1") if encoding else None,
         )
         self._scanner = None if scanner.idle else scanner
+        self._begun = True
         return learned
 
     def piece(self, piece: Piece) -> int | None:

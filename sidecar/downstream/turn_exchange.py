@@ -165,7 +165,7 @@ class TurnExchange(Exchange):
 
     def drain_upstream(self) -> None:
         """Read on, unseen, until the missing ids show (law 4)."""
-        self._unseen.begin_drain(possible=self._upstream is not None)
+        self._unseen.begin_drain(possible=self._upstream is not None and self._may_tell)
         self.downstream_drained()
 
     def close_upstream(self) -> None:
@@ -192,6 +192,11 @@ class TurnExchange(Exchange):
         """Take note of whether downstream has the whole answer."""
         self._feed(Delivered(at=self._edge.clock()) if cause is None else self._departure(cause))
         self._release()
+
+    @property
+    def _may_tell(self) -> bool:
+        """Whether the rest of the answer may still tell an id."""
+        return True
 
     # -- leaves ----------------------------------------------------------------------------------------------------
 

@@ -43,6 +43,11 @@ class Unseen:
         return self._away.active
 
     @property
+    def drains(self) -> bool:
+        """Whether the answer is read on for ids."""
+        return self._drain.active
+
+    @property
     def active(self) -> bool:
         """Whether the answer runs on."""
         return self._away.active or self._drain.active

@@ -88,6 +88,7 @@ def test_a_pattern_nested_too_deeply_is_refused() -> None:
         ("(temp_.*)", "x temp_1", "temp_1"),
         ("^(a+)", "a" * (VALUE_CHARS_MAX + 1), None),
         ("^(a)", "a" * FOUND_CHARS_MAX, "a"),
+        ("^([[a]+)$", "[a", "[a"),
         ("^(a)", "a" * (FOUND_CHARS_MAX + 1), None),
     ],
 )
