@@ -5,12 +5,15 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import tomllib
 from collections import Counter
 from functools import cache
 from pathlib import Path
 from typing import Final
 
 import pytest
+
+from sidecar.config import load_table
 
 ROOT: Final = Path(__file__).parents[2]
 PAGES: Final = sorted(
@@ -56,13 +59,24 @@ def marked(marker: str) -> str:
 
 
 def commands() -> set[tuple[str, tuple[str, ...]]]:
-    """Give README's commands: subcommand words, and the options used with them."""
+    """Give the commands of all pages: subcommand words, and the options used with them."""
+    texts = [page.read_text(encoding="utf-8") for page in PAGES]
     code = [
-        *re.findall(r"`[^`\n]+`", README),
-        *(line for _, text in FENCE.findall(README) for line in text.split("\n")),
+        *(span for text in texts for span in re.findall(r"`[^`\n]+`", FENCE.sub("", text))),
+        *(line for _, fenced in fences("sh") for line in re.sub(r"\\\n", "", fenced).split("\n")),
     ]
     found = (match for line in code for match in COMMAND.finditer(line.replace("`", "")))
     return {(match.group(1).strip(), tuple(re.findall(r"(?<!\S)--?[a-z][a-z-]*", match.group(2)))) for match in found}
+
+
+def fences(language: str) -> list[tuple[str, str]]:
+    """Give what is fenced as that language on any page, each with the page's name."""
+    return [
+        (page_name(page), text)
+        for page in PAGES
+        for fenced, text in FENCE.findall(page.read_text(encoding="utf-8"))
+        if fenced == language
+    ]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=page_name)
@@ -89,11 +103,26 @@ def test_readme_names_the_commands() -> None:
 
 
 @pytest.mark.parametrize(("words", "options"), sorted(commands()), ids=str)
-def test_a_command_of_readme_exists(words: str, options: tuple[str, ...]) -> None:
+def test_a_command_exists(words: str, options: tuple[str, ...]) -> None:
     helped = sidecar(*words.split(), "--help")
     assert helped.returncode == 0, helped.stderr[-500:]
     for option in options:
         assert re.search(rf"(?<![\w-]){re.escape(option)}\b", helped.stdout), f"sidecar {words} has no {option}"
+
+
+@pytest.mark.parametrize(("page", "text"), fences("sh"))
+def test_what_is_to_be_typed_is_shell(page: str, text: str) -> None:
+    parsed = subprocess.run(["bash", "-n"], input=text, check=False, capture_output=True, text=True, timeout=30)
+    assert parsed.returncode == 0, f"{page}: {parsed.stderr}"
+
+
+@pytest.mark.parametrize(("page", "text"), fences("toml"))
+def test_a_piece_of_configuration_is_valid(page: str, text: str) -> None:
+    """Each is the whole of one, but for the upstream, or a part that can be laid over one."""
+    presets = (preset.read_text(encoding="utf-8") for preset in (ROOT / "sidecar/config/presets").glob("*.toml"))
+    variables = dict.fromkeys(re.findall(r"\$\{(\w+)\}", "".join([text, *presets])), "x")
+    settings = load_table({"upstream": {"url": "http://127.0.0.1:9000"}, **tomllib.loads(text)}, variables)
+    assert settings.chat, page
 
 
 def test_the_example_of_readme_is_valid(tmp_path: Path) -> None:
