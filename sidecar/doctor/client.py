@@ -96,8 +96,8 @@ class Client:
         try:
             await asyncio.wait(waiting, timeout=patience_s, return_when=asyncio.FIRST_COMPLETED)
             visit.left_at = time.time()
-            if deed is not Deed.RESET:
-                self._hang_up()
+            if deed is not Deed.RESET or not asking.done():
+                self._hang_up(reset=deed is Deed.RESET)
         finally:
             for task in waiting:
                 task.cancel()
@@ -124,10 +124,15 @@ class Client:
                 visit.cancel_status = response.status
                 visit.cancel_said = _status_said(await response.content.read(1024))
 
-    def _hang_up(self) -> None:
-        """Send a FIN on the connections there are; TLS would wait for its peer before that, as no browser does."""
+    def _hang_up(self, *, reset: bool) -> None:
+        """Send a FIN on the connections there are, and with `reset` an RST after it.
+
+        TLS would wait for its peer before that, as no browser does.
+        """
         for sock in self._sockets:
             with suppress(OSError):  # it was closed, or never connected
+                if reset:
+                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
                 sock.shutdown(socket.SHUT_RDWR)
         self._sockets.clear()
 

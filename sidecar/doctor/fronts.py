@@ -7,6 +7,7 @@ named, for most of them leave no trace.
 from __future__ import annotations
 
 from enum import Enum, auto
+from itertools import chain
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
@@ -97,14 +98,14 @@ _MENDS: Final[Mapping[Trouble, Mapping[str, str]]] = MappingProxyType(
 
 def recognise(headers: Mapping[str, str]) -> str | None:
     """Name the front by the headers of an answer, in any case; None where nothing gives it away."""
-    fields = {name.lower(): value.lower() for name, value in headers.items()}
-    if "caddy" in fields.get("via", ""):
+    fields = [(name.lower(), value.lower()) for name, value in headers.items()]
+    if any("caddy" in value for name, value in fields if name == "via"):
         return CADDY
-    for trace, front in _TRACES:
-        if trace.lower() in fields:
-            return front
-    server = fields.get("server", "")
-    return next((front for word, front in _SERVERS if server.startswith(word)), None)
+    names = {name for name, _ in fields}
+    servers = [value for name, value in fields if name == "server"]  # a front may add its own to the backend's
+    marked = (front for trace, front in _TRACES if trace.lower() in names)
+    named = (front for word, front in _SERVERS for server in servers if server.startswith(word))
+    return next(chain(marked, named), None)
 
 
 def mends_of(trouble: Trouble, front: str | None) -> tuple[str, ...]:

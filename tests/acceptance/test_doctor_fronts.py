@@ -1,26 +1,33 @@
-"""A real `sidecar doctor` behind fronts that spoil the sidecar's work, and behind those that do not."""
+"""A real `sidecar doctor` behind fronts that do as they should, and behind those that spoil the sidecar's work."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.acceptance.ward import LEAVING, QUICK, SLOW, ward
+from tests.acceptance.ward import LEAVABLE, LEAVING, SLOW, ward
+from tests.deploy.fronts import Front, HAProxy, Nginx
+from tests.deploy.visitor import CERTIFICATE
 from tests.fakes.buffering_proxy import BufferingProxy
 from tests.fakes.holding_proxy import HoldingProxy
-from tests.fakes.nginx import needs_nginx, nginx_before
 
-CERTIFICATE: Final = Path(__file__).parents[1] / "integration" / "upstream" / "localhost.pem"
-REACHES_THE_SIDECAR: Final = 'proxy_buffering off; proxy_http_version 1.1; proxy_set_header Connection "";'
+if TYPE_CHECKING:
+    from pathlib import Path
 
 pytestmark = pytest.mark.timeout(120)
 
 
+def url_of(front: Front) -> str:
+    return f"https://localhost:{front.port}"
+
+
 async def test_a_front_that_keeps_a_leaving_to_itself(tmp_path: Path) -> None:
-    async with ward(tmp_path) as running, HoldingProxy.before(running.sidecar.port, passes_ends=False) as front:
+    async with (
+        ward(tmp_path, LEAVABLE) as running,
+        HoldingProxy.before(running.sidecar.port, passes_ends=False) as front,
+    ):
         told = await running.doctor(front.url, timeout_s=2)
     assert told.code == 1
     assert told.graded("fail") >= set(LEAVING), told.text
@@ -39,51 +46,33 @@ async def test_a_front_that_holds_answers_back(tmp_path: Path) -> None:
     assert told.graded("ok") >= set(LEAVING), "it leaves before the answer comes, and that is passed on"
 
 
-@needs_nginx
-async def test_behind_nginx_as_it_comes(tmp_path: Path) -> None:
-    async with ward(tmp_path, SLOW) as running, nginx_before(running.sidecar.url, tmp_path / "nginx") as port:
-        told = await running.doctor(f"http://127.0.0.1:{port}")
-    assert told.graded("fail") == {"buffered"}, told.text
-    assert told.mends("buffered").startswith("nginx: proxy_buffering off;"), "it is recognised"
-    assert told.graded("ok") >= set(LEAVING), "nginx passes a leaving on by itself"
-
-
-@needs_nginx
-async def test_behind_nginx_as_it_should_be(tmp_path: Path) -> None:
-    async with (
-        ward(tmp_path, SLOW) as running,
-        nginx_before(running.sidecar.url, tmp_path / "nginx", REACHES_THE_SIDECAR) as port,
-    ):
-        told = await running.doctor(f"http://127.0.0.1:{port}")
+@pytest.mark.parametrize("kind", [Nginx, HAProxy])
+async def test_all_is_well_behind_the_fronts_of_deploy(kind: type[Front], tmp_path: Path) -> None:
+    async with ward(tmp_path, SLOW) as running:
+        front = kind(tmp_path, running.sidecar.port)
+        async with front.running():
+            told = await running.doctor(url_of(front), SSL_CERT_FILE=str(CERTIFICATE))
     assert (told.code, told.graded("fail")) == (0, set()), told.text
-    assert told.graded("ok") >= {"buffered", "keep_alive", *LEAVING}
+    assert told.graded("ok") >= {"public_url", "buffered", "keep_alive", "cancel_endpoint", *LEAVING}, told.text
+    assert "by TLSv1." in told.findings["public_url"]["what"]
 
 
-@needs_nginx
-async def test_behind_an_nginx_that_ignores_who_left(tmp_path: Path) -> None:
-    spoiled = f"{REACHES_THE_SIDECAR} proxy_ignore_client_abort on;"
-    async with (
-        ward(tmp_path, replace(QUICK, think_s=1.0)) as running,
-        nginx_before(running.sidecar.url, tmp_path / "nginx", spoiled) as port,
-    ):
-        told = await running.doctor(f"http://127.0.0.1:{port}")
+async def test_a_setting_that_hides_who_left_is_found_and_named(tmp_path: Path) -> None:
+    async with ward(tmp_path, replace(LEAVABLE, think_s=1.5)) as running:
+        front = HAProxy(tmp_path, running.sidecar.port, {"    option abortonclose\n": ""})
+        async with front.running():
+            told = await running.doctor(url_of(front), timeout_s=10, SSL_CERT_FILE=str(CERTIFICATE))
     assert told.code == 1
-    assert "only once the backend had begun to answer" in told.findings["close_before_first_byte"]["what"]
-    assert "nginx: proxy_ignore_client_abort off" in told.mends("close_before_first_byte")
+    assert told.findings["close_before_first_byte"]["grade"] == "fail", told.text
+    assert "HAProxy: option abortonclose" in told.mends("close_before_first_byte")
 
 
-@needs_nginx
-async def test_behind_an_nginx_with_a_certificate_that_nobody_trusts(tmp_path: Path) -> None:
-    tls = f"ssl_certificate {CERTIFICATE}; ssl_certificate_key {CERTIFICATE};"
-    async with (
-        ward(tmp_path) as running,
-        nginx_before(running.sidecar.url, tmp_path / "nginx", REACHES_THE_SIDECAR, listen=" ssl", server=tls) as port,
-    ):
-        url = f"https://localhost:{port}"
-        told = await running.doctor(url)
-        assert told.graded("fail") == {"public_url"}, told.text
-        assert "its certificate was refused" in told.findings["public_url"]["what"]
-        assert told.graded("ok") >= set(LEAVING), "it is examined all the same"
-        trusting = await running.doctor(url, SSL_CERT_FILE=str(CERTIFICATE))
-    assert trusting.code == 0
-    assert "by TLSv1." in trusting.findings["public_url"]["what"]
+async def test_buffering_is_found_and_a_certificate_that_nobody_trusts(tmp_path: Path) -> None:
+    async with ward(tmp_path, SLOW) as running:
+        front = Nginx(tmp_path, running.sidecar.port, {"proxy_buffering off": "proxy_buffering on"})
+        async with front.running():
+            told = await running.doctor(url_of(front))
+    assert told.graded("fail") == {"buffered", "public_url"}, told.text
+    assert told.mends("buffered").startswith("nginx: proxy_buffering off;"), "it is recognised"
+    assert "its certificate was refused" in told.findings["public_url"]["what"]
+    assert told.graded("ok") >= set(LEAVING), "it is examined all the same"

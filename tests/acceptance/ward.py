@@ -17,8 +17,10 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-QUICK: Final = BackendKnobs(words=12, word_s=0.05, think_s=0.2)
-SLOW: Final = BackendKnobs(words=16, word_s=0.08, think_s=0.2)
+QUICK: Final = BackendKnobs(words=8, word_s=0.03, think_s=0.1)
+LEAVABLE: Final = BackendKnobs(words=20, word_s=0.05, think_s=0.2)
+"""Slow enough to be left."""
+SLOW: Final = BackendKnobs(words=24, word_s=0.08, think_s=0.2)
 """Slow enough to see whether an answer is held back."""
 VERIFY: Final = {"method": "GET", "path": "/admin/conversations/{conversation_id}"}
 LEAVING: Final = ("close_mid_answer", "reset_mid_answer", "close_before_first_byte")

@@ -5,11 +5,16 @@ from __future__ import annotations
 import json
 
 import pytest
+from multidict import CIMultiDict
 from rich.console import Console
 
 from sidecar.doctor.findings import Chapter, fail, failed, ok, skip, warn
 from sidecar.doctor.fronts import Trouble, mends_of, recognise
 from sidecar.doctor.show import as_json, chapter_lines, closing_line
+
+
+def test_a_front_is_recognised_beside_the_backends_own_name() -> None:
+    assert recognise(CIMultiDict([("Server", "Caddy"), ("Server", "Python/3.11 aiohttp")])) == "Caddy"
 
 
 @pytest.mark.parametrize(
