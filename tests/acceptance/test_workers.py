@@ -35,11 +35,14 @@ def owner(running: Stage, request_id: str) -> int:
 
 
 async def one_each(running: Stage) -> dict[int, Chat]:
-    """Have clients ask until each worker has an answer under way; give one chat of each."""
+    """Have clients ask until each worker has an answer under way; give one chat of each, while others leave."""
     chats: dict[int, Chat] = {}
     for number in range(64):
         chat = await running.answering(request_id=f"r{number}", conversation_id=f"c{number}")
-        chats[owner(running, f"r{number}")] = chat
+        worker = owner(running, f"r{number}")
+        if worker in chats:
+            chats[worker].client.close()
+        chats[worker] = chat
         if len(chats) == WORKERS:
             return chats
     raise AssertionError("the kernel never chose the other worker")
