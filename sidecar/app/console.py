@@ -16,19 +16,18 @@ if TYPE_CHECKING:
     from prometheus_client import Metric
 
     from sidecar.app.assemble import Sidecar
-    from sidecar.console.ports import Probe
+    from sidecar.console.ports import MetricsSource, Probe
     from sidecar.engine.ports import Clock
     from sidecar.journal.store import SqliteJournal
-    from sidecar.telemetry.metrics import Metrics
 
 NOWHERE: Final = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """The console's MetricsSource: the process's own figures, and the outbox's."""
+    """The console's MetricsSource: the processes' own figures, and the outbox's."""
 
-    metrics: Metrics
+    metrics: MetricsSource
     journal: SqliteJournal
     clock: Clock
 

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
+from sidecar.app.crew_console import crew_console
 from sidecar.app.listen import SharedDoors
 from sidecar.config import InForce
 from sidecar.engine.pruner import Pruner
@@ -26,6 +27,7 @@ from sidecar.engine.share import Share
 from sidecar.host import Reload
 from sidecar.host.watchdog import Watchdog
 from sidecar.journal.store import SqliteJournal
+from sidecar.telemetry.metrics import Metrics
 from sidecar.workers.crew import Crew
 from sidecar.workers.order import Order
 from sidecar.workers.process import WorkerProcess
@@ -54,6 +56,9 @@ class Parent:
     pruner: Pruner
     doors: SharedDoors
     crew: Crew
+    metrics: Metrics
+    console_url: str = ""
+    """Where the console listens; empty where there is none."""
     stopping: bool = False
 
     @staticmethod
@@ -64,6 +69,7 @@ class Parent:
             parent = await _assemble(settings, host, stack)
             try:
                 await parent.crew.started()
+                parent.console_url = await stack.enter_async_context(crew_console(parent, time.time))
                 log.info(
                     "listening",
                     address=" ".join(parent.doors.urls),
@@ -108,9 +114,9 @@ class Parent:
 
 
 async def _assemble(settings: Settings, host: Host, stack: AsyncExitStack) -> Parent:
-    clock, in_force, count = time.time, InForce(settings), settings.listen.workers
+    clock, in_force, metrics, count = time.time, InForce(settings), Metrics(), settings.listen.workers
     journal = await SqliteJournal.open(
-        settings.journal.path, plan_of=in_force.plan_of, clock=clock, share=Share(0, count)
+        settings.journal.path, plan_of=in_force.plan_of, clock=clock, observer=metrics, share=Share(0, count)
     )
     stack.push_async_callback(journal.close)
     await journal.spread()
@@ -132,4 +138,4 @@ async def _assemble(settings: Settings, host: Host, stack: AsyncExitStack) -> Pa
         )
         return await WorkerProcess.spawn(order, WORKER, (lock, *order.listening), answering)
 
-    return Parent(in_force, host, journal, pruner, doors, Crew(count, spawn))
+    return Parent(in_force, host, journal, pruner, doors, Crew(count, spawn), metrics)

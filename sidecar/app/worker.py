@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, TypeVar
 import structlog
 
 from sidecar.app.assemble import Sidecar
+from sidecar.app.crew_console import figures_message
 from sidecar.app.loop import new_event_loop
 from sidecar.app.place import Place
 from sidecar.errors import OperatorError
@@ -88,6 +89,9 @@ class WorkersPlace(Place):
             case {"what": "hurry"}:
                 self._signals.hurry.set()
                 return None
+        return await self._answer_served(message)
+
+    async def _answer_served(self, message: Message) -> Message | None:
         desk, orders, sidecar = await asyncio.shield(self._served)
         match message:
             case {"what": "use", "settings": text}:
@@ -95,6 +99,8 @@ class WorkersPlace(Place):
                 await sidecar.use(settings)
                 sidecar.host.set_up_logging(settings.log)
                 return {}
+            case {"what": "figures"}:
+                return await figures_message(sidecar.metrics, os.getpid())
             case {"what": "orders"}:
                 return {"done": await orders.run_once()}
             case _:

@@ -59,9 +59,13 @@ class Switch:
 
     async def ask_all(self, message: Message, *, but: int | None = None) -> list[Message]:
         """Ask all workers that are there, but for one; give their answers. Raises JournalUnavailableError."""
+        return list((await self.ask_each(message, but=but)).values())
+
+    async def ask_each(self, message: Message, *, but: int | None = None) -> dict[int, Message]:
+        """Ask all workers that are there, but for one; give the answer of each. Raises JournalUnavailableError."""
         asked = {number: link for number, link in self._links.items() if number != but}
         answers = await asyncio.gather(*(self._ask_if_there(number, link, message) for number, link in asked.items()))
-        return [answer for answer in answers if answer is not None]
+        return {number: answer for number, answer in zip(asked, answers, strict=True) if answer is not None}
 
     def tell_all(self, message: Message, *, but: int | None = None) -> None:
         """Tell all workers that are there, but for one."""

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tests.acceptance.stage import CANCEL, ROLLBACK, Chat, Stage, stage
+from tests.fakes.downstream import Downstream
 from tests.fakes.waiting import eventually
 
 if TYPE_CHECKING:
@@ -20,8 +21,10 @@ WORKERS = 2
 LONG_S = 30.0
 
 
-def two_workers(folder: Path, **listen: float) -> AbstractAsyncContextManager[Stage]:
-    return stage(folder, listen={"workers": WORKERS, **listen})
+def two_workers(
+    folder: Path, console: dict[str, Any] | None = None, **listen: float
+) -> AbstractAsyncContextManager[Stage]:
+    return stage(folder, listen={"workers": WORKERS, **listen}, console=console or {})
 
 
 def pids(running: Stage) -> dict[int, int]:
@@ -191,3 +194,38 @@ async def test_told_to_stop_all_let_their_answers_end(tmp_path: Path) -> None:
         assert await running.process.wait() == 0, running.process.log_text()
         assert {"completed", "cancelled"} >= set(running.process.turns().values())
         assert list(running.process.turns().values()).count("completed") == WORKERS
+
+
+async def test_there_is_one_console_for_all_and_its_counts_never_fall(tmp_path: Path) -> None:
+    async with two_workers(tmp_path, console={"address": "127.0.0.1:0"}) as running:
+        chats = await one_each(running)
+        opened = len(running.turns())
+        assert (await figures(running))["sidecar_turns_opened_total"] == opened
+        os.kill(pids(running)[0], signal.SIGKILL)
+        await eventually(lambda: len(running.process.log("worker_listening")) > WORKERS, LONG_S)
+        counted = await figures(running)
+        assert counted["sidecar_turns_opened_total"] == opened
+        assert counted["sidecar_turns_cancelled_total"] >= 1  # by recovery
+        assert b"process: ok" in await console(running, "/readyz")
+        await chats[1].end()
+
+
+async def figures(running: Stage) -> dict[str, float]:
+    """Read the figures, each summed over its labels."""
+    sums: dict[str, float] = {}
+    for line in (await console(running, "/metrics")).decode().splitlines():
+        if not line.startswith("#"):
+            name, _, number = line.rpartition(" ")
+            name = name.partition("{")[0]
+            sums[name] = sums.get(name, 0.0) + float(number)
+    return sums
+
+
+async def console(running: Stage, path: str) -> bytes:
+    client = await Downstream.connect(running.process.log("console")[0]["address"])
+    host = running.process.log("console")[0]["address"].removeprefix("http://")
+    await client.send(f"GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
+    answer = await client.answer()
+    client.close()
+    assert answer.status == 200, answer.body
+    return answer.body
