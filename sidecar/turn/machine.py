@@ -6,11 +6,11 @@ the outlook moves the turn on when nothing is owed for it any more.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from sidecar.errors import BugError
+from sidecar.turn.alter import altered
 from sidecar.turn.effects import AbortDownstream, CloseUpstream, DrainUpstream, Effect, Owe
 from sidecar.turn.events import (
     AnswerBegan,
@@ -36,9 +36,6 @@ from sidecar.turn.table import ON_EVENT, ON_OUTLOOK, Cell, Outlook
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-
-_ASKING: Final = frozenset({State.CANCELLING, State.CONFIRMING})
 
 
 class IllegalEventError(BugError):
@@ -70,7 +67,7 @@ def _moved(turn: Turn, target: State, event: Event) -> Turn:
     begins = target is State.CANCELLING and turn.cancelled_at is None
     if target is turn.state and not begins:
         return turn
-    return replace(turn, state=target, cancelled_at=event.at if begins else turn.cancelled_at)
+    return altered(turn, state=target, cancelled_at=event.at if begins else turn.cancelled_at)
 
 
 def outlook(turn: Turn) -> Outlook:
@@ -92,49 +89,54 @@ def wanted(turn: Turn) -> tuple[StepKind, ...]:
     confirmed (law 3), in any other the turn's own messages are; nothing at all is owed for a turn that the upstream
     never heard of.
     """
-    if turn.state not in _ASKING or not turn.heard:
-        return ()
+    match turn.state:
+        case State.CONFIRMING:
+            asked: tuple[tuple[StepKind, bool], ...] = ((StepKind.CONFIRM, turn.begins),)
+        case State.CANCELLING:
+            asked = _undoing(turn)
+        case _:
+            return ()
+    return tuple(kind for kind, due in asked if due and turn.heard and kind in turn.plan.needs)
+
+
+def _undoing(turn: Turn) -> tuple[tuple[StepKind, bool], ...]:
     undone = turn.cause not in turn.plan.keeps
-    asked = {
-        State.CANCELLING: (
-            (StepKind.CANCEL, turn.answered_at is None),
-            (StepKind.ROLLBACK, undone and turn.begins),
-            (StepKind.ROLLBACK_TURN, undone and not turn.begins),
-            (StepKind.VERIFY, undone and turn.begins and StepKind.ROLLBACK in turn.plan.needs),
-        ),
-        State.CONFIRMING: ((StepKind.CONFIRM, turn.begins),),
-    }.get(turn.state, ())
-    return tuple(kind for kind, due in asked if due and kind in turn.plan.needs)
+    return (
+        (StepKind.CANCEL, turn.answered_at is None),
+        (StepKind.ROLLBACK, undone and turn.begins),
+        (StepKind.ROLLBACK_TURN, undone and not turn.begins),
+        (StepKind.VERIFY, undone and turn.begins and StepKind.ROLLBACK in turn.plan.needs),
+    )
 
 
 def _absorb(turn: Turn, event: Event) -> Turn:  # noqa: C901, PLR0911, PLR0912  (a case each)
     """Take the event's facts into the turn's data."""
     match event:
         case Forwarded():
-            return replace(turn, heard=True, listening=True)
+            return altered(turn, heard=True, listening=True)
         case AnswerBegan(at=at):
-            return replace(turn, answer_began_at=at)
+            return altered(turn, answer_began_at=at)
         case IdsLearned(captured=captured):
-            return replace(turn, captured=MappingProxyType({**captured, **turn.captured}))
+            return altered(turn, captured=MappingProxyType({**captured, **turn.captured}))
         case Refused():
-            return replace(turn, begins=False, heard=False, listening=False)
+            return altered(turn, begins=False, heard=False, listening=False)
         case AnswerEnded(at=at, captured=captured):
-            return _give_way(replace(turn, answered_at=at, listening=False), captured)
+            return _give_way(altered(turn, answered_at=at, listening=False), captured)
         case EndedUnseen(at=at, captured=captured):
-            ended = replace(turn, answered_at=turn.answered_at or at, confirmed_at=at, listening=False)
+            ended = altered(turn, answered_at=turn.answered_at or at, confirmed_at=at, listening=False)
             return _give_way(ended, captured)
         case Delivered(at=at):
-            return replace(turn, confirmed_at=at)
+            return altered(turn, confirmed_at=at)
         case DownstreamGone(cause=cause) | CancelRequested(cause=cause):
-            return replace(turn, cause=cause, confirmed_at=None)
+            return altered(turn, cause=cause, confirmed_at=None)
         case UpstreamLost():
-            return replace(turn, cause=turn.cause or Cause.UPSTREAM_FAILED, listening=False)
+            return altered(turn, cause=turn.cause or Cause.UPSTREAM_FAILED, listening=False)
         case Expired(at=at) | Restarted(at=at) if turn.state is State.CONFIRMING:
-            return replace(turn, confirmed_at=turn.confirmed_at or at, listening=False)
+            return altered(turn, confirmed_at=turn.confirmed_at or at, listening=False)
         case Expired():
-            return replace(turn, cause=Cause.EXPIRED)
+            return altered(turn, cause=Cause.EXPIRED)
         case Restarted():
-            return replace(turn, cause=turn.cause or Cause.RESTARTED, listening=False)
+            return altered(turn, cause=turn.cause or Cause.RESTARTED, listening=False)
         case StepDelivered():
             return _take_result(turn, event)
         case StepDied(kind=kind):
@@ -156,38 +158,38 @@ def _give_way(turn: Turn, captured: Mapping[str, str]) -> Turn:
         return turn
     if not turn.begins:
         captured = {**captured, **turn.captured}
-    after = replace(turn, captured=MappingProxyType({**turn.captured, **captured}))
+    after = altered(turn, captured=MappingProxyType({**turn.captured, **captured}))
     if turn.temp_id is not None or after.conversation_id == turn.conversation_id:
         return after
-    return replace(after, temp_id=turn.conversation_id)
+    return altered(after, temp_id=turn.conversation_id)
 
 
 def _take_result(turn: Turn, result: StepDelivered) -> Turn:
     """Take in what a call came to. A result that comes twice (a clock's jump can lease a step twice) counts once."""
     if turn.steps.get(result.kind) is not StepState.PENDING:
         return turn
-    turn = replace(turn, captured=MappingProxyType({**result.captured, **turn.captured}))
+    turn = altered(turn, captured=MappingProxyType({**result.captured, **turn.captured}))
     if result.kind is StepKind.VERIFY:
         return _look(turn, gone=result.gone)
     if result.kept:
-        turn = replace(turn, begins=False)
+        turn = altered(turn, begins=False)
     elif result.gone and _never_came(turn, result.kind):
-        turn = replace(turn, begins=False, heard=False)
+        turn = altered(turn, begins=False, heard=False)
     return _with_step(turn, result.kind, StepState.DELIVERED)
 
 
 def _look(turn: Turn, *, gone: bool) -> Turn:
     """Gone means seen gone (law 7): look as often as planned; what came back is rolled back again."""
     if gone:
-        return _with_step(replace(turn, looks=turn.looks + 1), StepKind.VERIFY, StepState.DELIVERED)
+        return _with_step(altered(turn, looks=turn.looks + 1), StepKind.VERIFY, StepState.DELIVERED)
     if turn.rollbacks >= turn.plan.rollbacks_max:
-        return _with_step(replace(turn, looks=0), StepKind.VERIFY, StepState.DEAD)
-    again = replace(turn, looks=0, rollbacks=turn.rollbacks + 1)
+        return _with_step(altered(turn, looks=0), StepKind.VERIFY, StepState.DEAD)
+    again = altered(turn, looks=0, rollbacks=turn.rollbacks + 1)
     return _without(_with_step(again, StepKind.VERIFY, StepState.DELIVERED), StepKind.ROLLBACK)
 
 
 def _with_step(turn: Turn, kind: StepKind, state: StepState) -> Turn:
-    return replace(turn, steps=MappingProxyType({**turn.steps, kind: state}))
+    return altered(turn, steps=MappingProxyType({**turn.steps, kind: state}))
 
 
 def _end_step(turn: Turn, kind: StepKind, state: StepState) -> Turn:
@@ -225,12 +227,12 @@ def _forget_dead_step(turn: Turn, kind: StepKind) -> Turn:
     later = [each for each in wanted(turn) if order.index(each) > order.index(kind) and each is not StepKind.VERIFY]
     looking = turn.steps.get(StepKind.VERIFY) is StepState.PENDING
     too_soon = [each for each in later if turn.steps.get(each) is StepState.DELIVERED and not looking]
-    return _without(replace(turn, looks=0 if too_soon else turn.looks, rollbacks=0), kind, *too_soon)
+    return _without(altered(turn, looks=0 if too_soon else turn.looks, rollbacks=0), kind, *too_soon)
 
 
 def _without(turn: Turn, *kinds: StepKind) -> Turn:
     """Forget steps, so that they are owed anew."""
-    return replace(
+    return altered(
         turn, steps=MappingProxyType({name: state for name, state in turn.steps.items() if name not in kinds})
     )
 
@@ -285,7 +287,7 @@ def _attend_upstream(before: Turn, after: Turn) -> tuple[Turn, tuple[Effect, ...
     if after.listening and _untold(after):
         return after, (*abort, DrainUpstream()) if entered else ()
     if entered or before.listening:
-        return replace(after, listening=False), (*abort, CloseUpstream())
+        return altered(after, listening=False), (*abort, CloseUpstream())
     return after, ()
 
 
@@ -295,4 +297,4 @@ def _settle(turn: Turn, at: float) -> Turn:
     settled_at = at if state in SETTLED else None
     if state is turn.state and settled_at == turn.settled_at:
         return turn
-    return replace(turn, state=state, settled_at=settled_at)
+    return altered(turn, state=state, settled_at=settled_at)

@@ -115,7 +115,7 @@ class Plan:
     rollbacks_max: int = 5
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Turn:
     """One chat message and its answer.
 
