@@ -10,7 +10,7 @@ import asyncio
 import sqlite3
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import aiosqlite
 
@@ -19,14 +19,17 @@ from sidecar.journal.queries import QUERIES
 from sidecar.journal.queue import BEGIN_IN_TURN, STEP_ASIDE
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator
 
     from sidecar.journal.rows import Values
 
+Result = TypeVar("Result")
 BUSY_TIMEOUT_S: Final = 5.0
+_DURABLE: Final = "PRAGMA synchronous = FULL"  # a commit is on the disk, not only with the kernel
+_LAX: Final = "PRAGMA synchronous = NORMAL"
 _SETTINGS: Final = (
     "PRAGMA foreign_keys = ON",
-    "PRAGMA synchronous = FULL",  # a commit is on the disk, not only with the kernel
+    _DURABLE,
     "PRAGMA journal_size_limit = 67108864",  # a log that once grew gives its space back
 )
 
@@ -80,6 +83,36 @@ class Writer:
         self._connection = connection
         self._queued = queued
         self._lock = asyncio.Lock()
+
+    async def run(self, work: Callable[[sqlite3.Connection], Result], *, durable: bool = True) -> Result:
+        """Commit what `work` does, or nothing of it; give what it gives. Raises what the library raises.
+
+        All of it is one trip to the connection's thread. Who is cancelled while waiting does not take it back. With
+        `durable=False` it may be lost when the machine crashes, and is not waited for until it is on the disk.
+        """
+        async with self._lock:
+            # The library's own calls are a trip a statement, each of which costs more than most statements do.
+            done: Result = await self._connection._execute(self._work, work, durable)  # type: ignore[no-untyped-call]  # noqa: SLF001
+            return done
+
+    def _work(self, work: Callable[[sqlite3.Connection], Result], durable: bool) -> Result:
+        connection = self._connection._conn  # noqa: SLF001
+        if not durable:
+            connection.execute(_LAX)
+        try:
+            connection.executescript(BEGIN_IN_TURN) if self._queued else connection.execute("BEGIN IMMEDIATE")
+            result = work(connection)
+            connection.executescript(STEP_ASIDE) if self._queued else connection.commit()
+        except BaseException:
+            with suppress(sqlite3.Error):
+                connection.rollback()
+                if self._queued:
+                    connection.execute(STEP_ASIDE).fetchall()
+            raise
+        finally:
+            if not durable:
+                connection.execute(_DURABLE)
+        return result
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[aiosqlite.Connection]:

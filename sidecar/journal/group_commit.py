@@ -135,9 +135,12 @@ class GroupCommit:
 
     async def _write(self, changes: Sequence[Change]) -> None:
         work = list(batches(changes))
-        async with self._writer.transaction() as connection:
+
+        def write(connection: sqlite3.Connection) -> None:
             for query, rows in work:
-                await connection.executemany(QUERIES[query], rows)
+                connection.executemany(QUERIES[query], rows)
+
+        await self._writer.run(write)
 
     async def _isolate(self, group: Sequence[_Pending], error: Exception) -> None:
         """Commit the halves each for itself, in their order, until the bad change stands alone."""

@@ -181,15 +181,18 @@ class SqliteJournal:
         """Lease due steps, oldest due first: pending ones, and those whose lease is over.
 
         A step waits for the earlier ones of its turn, and a rollback for the turns that are under way in its
-        conversation (law 3); neither takes up room in the limit.
+        conversation (law 3); neither takes up room in the limit. A lease that a crash of the machine undoes is worth no
+        wait for the disk.
         """
+        due = {"now": now, "limit": limit, **self._owner}
+
+        def lease(connection: sqlite3.Connection) -> list[OwedStep]:
+            steps = [read_owed_step(row, self._plan_of) for row in connection.execute(QUERIES["due_steps"], due)]
+            connection.executemany(QUERIES["lease_step"], [{"id": step.id, "until": until} for step in steps])
+            return steps
+
         with faults_told(self._path):
-            async with self._writer.transaction() as connection:
-                due = {"now": now, "limit": limit, **self._owner}
-                rows = await connection.execute_fetchall(QUERIES["due_steps"], due)
-                steps = [read_owed_step(row, self._plan_of) for row in rows]
-                await connection.executemany(QUERIES["lease_step"], [{"id": step.id, "until": until} for step in steps])
-        return steps
+            return await self._writer.run(lease, durable=False)
 
     async def next_due_at(self) -> float | None:
         """Say when `lease` next has something to give, as things stand: a step that waits for others is not counted."""
