@@ -2,5 +2,6 @@
 
     corpus/TARGET/* --mutate--> bytes --TARGET--> nothing, or a Finding: the input is kept in the corpus, for good
 
-Bounded in the tests (`tests/fuzz`); long by hand: `python -m fuzz TARGET --runs N`, with atheris where it is installed.
+Bounded in the tests (`tests/fuzz`); long by hand: `python -m fuzz TARGET --runs N`, or, with atheris,
+`python -m fuzz.coverage TARGET`.
 """

@@ -1,7 +1,6 @@
-"""`python -m fuzz TARGET [--runs N] [--seed S] [--atheris]`: mutate a target's corpus until it is enough, or found.
+"""`python -m fuzz TARGET [--runs N] [--seed S]`: mutate a target's corpus until it is enough, or found.
 
-A target is one of those in `fuzz.targets`, or `all`. The same seed gives the same inputs. With atheris, which has to be
-installed for it, coverage leads the mutation.
+A target is one of those in `fuzz.targets`, or `all`. The same seed gives the same inputs. `fuzz.coverage` goes deeper.
 """
 
 from __future__ import annotations
@@ -11,11 +10,10 @@ import sys
 import time
 import traceback
 from random import Random
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Final
 
-from fuzz.corpus import FOLDER, inputs, keep
-from fuzz.mutate import BYTES_MAX, mutate
+from fuzz.corpus import inputs, keep
+from fuzz.mutate import mutate
 from fuzz.targets import TARGETS
 
 if TYPE_CHECKING:
@@ -33,10 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("target", choices=[*TARGETS, "all"])
     parser.add_argument("--runs", type=int, default=100_000, metavar="N", help="inputs for each target")
     parser.add_argument("--seed", type=int, default=0, metavar="S")
-    parser.add_argument("--atheris", action="store_true", help="let coverage lead; for one target")
     options = parser.parse_args(arguments)
-    if options.atheris:
-        return _by_coverage(options.target, options.runs, options.seed)
     names = list(TARGETS) if options.target == "all" else [options.target]
     return min(sum(fuzz(name, runs=options.runs, seed=options.seed) for name in names), 100)
 
@@ -66,20 +61,6 @@ def _holds(name: str, target: Target, data: bytes) -> bool:
         _tell(f"{name}: took {took_s:.1f} s, kept as {keep(name, data)}")
         return False
     return True
-
-
-def _by_coverage(name: str, runs: int, seed: int) -> int:
-    try:
-        import atheris  # noqa: PLC0415  (for those who have it)
-    except ImportError:
-        _tell("atheris is not installed; run: pip install atheris")
-        return 2
-    atheris.instrument_all()
-    flags = [f"-runs={runs}", f"-seed={seed + 1}", f"-max_len={BYTES_MAX}", f"-artifact_prefix={FOLDER / name}/found-"]
-    with TemporaryDirectory() as grown:  # of inputs that reach new code
-        atheris.Setup([sys.argv[0], *flags, grown, str(FOLDER / name)], TARGETS[name])
-        atheris.Fuzz()  # exits
-    return 0
 
 
 def _tell(text: str) -> None:
