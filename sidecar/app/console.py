@@ -1,26 +1,41 @@
-"""Joins the console to one process that runs turns."""
+"""Joins the console to those who run turns: to one process here, to several in `crew_console`."""
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from heapq import nlargest
 from typing import TYPE_CHECKING, Final
 
-from sidecar.config import OFF
-from sidecar.console.server import Backstage, listening
+import structlog
+
+from sidecar.config import OFF, parse_address
+from sidecar.console.server import Backstage, serving
+from sidecar.engine.driver import Driver
+from sidecar.engine.operator import OperatorDesk
+from sidecar.host.listeners import inherited, listen
+from sidecar.journal.store import SqliteJournal
 from sidecar.telemetry.outbox import outbox_families
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable
+    from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+    from contextlib import AbstractAsyncContextManager
 
     from prometheus_client import Metric
 
     from sidecar.app.assemble import Sidecar
-    from sidecar.console.ports import MetricsSource, Probe
-    from sidecar.engine.ports import Clock
-    from sidecar.journal.store import SqliteJournal
+    from sidecar.config import Console, InForce
+    from sidecar.console.ports import LiveTurns, MetricsSource, Probe
+    from sidecar.engine.ports import Clock, Reloader
+    from sidecar.host import Host
+    from sidecar.host.listeners import Listener
+    from sidecar.turn.state import Turn
 
 NOWHERE: Final = ""
+UNIX_MODE: Final = 0o600
+"""A console on a Unix socket is for the user that runs it."""
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,17 +53,92 @@ class Figures:
         return (*await self.metrics.families(), *outbox_families(sizes.counts, oldest_age_s=age_s))
 
 
-@asynccontextmanager
-async def console_of(sidecar: Sidecar, clock: Clock) -> AsyncIterator[str]:
+@dataclass(frozen=True, slots=True)
+class Live:
+    """The console's LiveTurns: those of one process."""
+
+    driver: Driver
+
+    async def newest(self, limit: int) -> tuple[int, Sequence[Turn]]:
+        """Give how many there are, and the newest, newest first."""
+        turns = (live.turn for live in self.driver.live)
+        return self.driver.live_count, nlargest(limit, turns, key=lambda turn: turn.created_at)
+
+
+@dataclass(frozen=True, slots=True)
+class JournalledLive:
+    """The console's LiveTurns: those of all processes, as the journal knows them."""
+
+    journal: SqliteJournal
+
+    async def newest(self, limit: int) -> tuple[int, Sequence[Turn]]:
+        """Give how many there are, and the newest, newest first."""
+        return await self.journal.under_way(limit)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operated:
+    """What the operator operates: one process, or the parent of several. `driver` steps turns that are not live."""
+
+    in_force: InForce
+    host: Host
+    metrics: MetricsSource
+    probes: Mapping[str, Probe]
+    reloader: Reloader
+    live: LiveTurns | None = None
+    driver: Driver | None = None
+
+
+def console_of(sidecar: Sidecar, clock: Clock) -> AbstractAsyncContextManager[str]:
     """Serve a sidecar's console within the context; give its URL, or nothing where there is none."""
-    settings = sidecar.in_force.settings.console
-    if settings.address == OFF:
+    operated = Operated(
+        in_force=sidecar.in_force,
+        host=sidecar.host,
+        metrics=sidecar.metrics,
+        probes=_probes(sidecar, clock),
+        reloader=sidecar.reloader,
+        live=Live(sidecar.driver),
+        driver=sidecar.driver,
+    )
+    return console(operated, clock)
+
+
+@asynccontextmanager
+async def console(operated: Operated, clock: Clock) -> AsyncIterator[str]:
+    """Serve a console within the context; give its URL, or nothing where there is none. Raises OperatorError."""
+    in_force = operated.in_force
+    settings = in_force.settings
+    if settings.console.address == OFF:
         yield NOWHERE
         return
-    figures = Figures(sidecar.metrics, sidecar.journal, clock)
-    backstage = Backstage(settings=settings, metrics=figures, probes=_probes(sidecar, clock))
-    async with listening(backstage) as url:
-        yield url
+    async with AsyncExitStack() as stack:
+        listeners = _listeners(settings.console, operated.host)
+        for listener in listeners:
+            stack.callback(listener.close)
+        # Its own connection, so that no turn waits for what an operator asks.
+        journal = await SqliteJournal.open(settings.journal.path, plan_of=in_force.plan_of, clock=clock, own=False)
+        stack.push_async_callback(journal.close)
+        driver = operated.driver or Driver(journal, clock, on_owed=lambda: None)
+        backstage = Backstage(
+            settings=lambda: in_force.settings,
+            clock=clock,
+            metrics=Figures(operated.metrics, journal, clock),
+            probes=operated.probes,
+            live=operated.live or JournalledLive(journal),
+            board=journal,
+            desk=OperatorDesk(journal, driver, clock),
+            reloader=operated.reloader,
+        )
+        await stack.enter_async_context(serving(backstage, [listener.sock for listener in listeners]))
+        log.info("console", address=listeners[0].url)
+        yield listeners[0].url
+
+
+def _listeners(settings: Console, host: Host) -> list[Listener]:
+    """Listen where whoever started the process wants it, else by the settings. Raises OperatorError."""
+    if sockets := host.inherited.for_console():
+        return inherited(sockets)
+    return listen(parse_address(settings.address), setting="console.address", mode=UNIX_MODE)
 
 
 def watch_sizes(sidecar: Sidecar) -> None:

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import pickle
 from base64 import b64decode, b64encode
-from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from sidecar.app.console import NOWHERE, Figures
-from sidecar.config import OFF
-from sidecar.console.server import Backstage, listening
+from sidecar.app.console import Operated, console
 from sidecar.telemetry.merged import Remembered
 from sidecar.upstream.pool import UpstreamPool
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable
+    from collections.abc import Iterable
+    from contextlib import AbstractAsyncContextManager
 
     from prometheus_client import Metric
 
@@ -50,17 +48,16 @@ class CrewMetrics:
         return self.remembered.together()
 
 
-@asynccontextmanager
-async def crew_console(parent: Parent, clock: Clock) -> AsyncIterator[str]:
+def crew_console(parent: Parent, clock: Clock) -> AbstractAsyncContextManager[str]:
     """Serve a parent's console within the context; give its URL, or nothing where there is none."""
-    settings = parent.in_force.settings.console
-    if settings.address == OFF:
-        yield NOWHERE
-        return
-    figures = Figures(CrewMetrics(parent.metrics, parent.crew), parent.journal, clock)
-    backstage = Backstage(settings=settings, metrics=figures, probes=_probes(parent, clock))
-    async with listening(backstage) as url:
-        yield url
+    operated = Operated(
+        in_force=parent.in_force,
+        host=parent.host,
+        metrics=CrewMetrics(parent.metrics, parent.crew),
+        probes=_probes(parent, clock),
+        reloader=parent.reloader,
+    )
+    return console(operated, clock)
 
 
 def _probes(parent: Parent, clock: Clock) -> dict[str, Probe]:

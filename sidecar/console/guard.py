@@ -18,13 +18,16 @@ from urllib.parse import urlsplit
 import structlog
 from aiohttp import web
 
+from sidecar.config import TcpAddress, parse_address
 from sidecar.console.problem import Problem
 from sidecar.errors import PeerError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable
 
     from aiohttp.typedefs import Handler
+
+    from sidecar.config import Console
 
 SAFE: Final = frozenset({"GET", "HEAD"})
 OPEN_PATHS: Final = ("/", "/healthz", "/readyz")
@@ -47,18 +50,18 @@ log = structlog.get_logger()
 
 
 class Guard:
-    """Knows the token (empty: none is needed) and the names under which the console may be asked for."""
+    """Knows the token (empty: none is needed) and the names by which the console may be asked for, as now in force."""
 
-    def __init__(self, token: str, names: Iterable[str]) -> None:
-        self._token = _digest(token) if token else None
-        self._names = frozenset(name.rstrip(".").lower() for name in names) | {"localhost"}
+    def __init__(self, settings: Callable[[], Console]) -> None:
+        self._settings = settings
 
     def is_known(self, request: web.Request) -> bool:
         """Say whether the request brings the token, or none is needed."""
-        if self._token is None:
+        token = self._settings().token
+        if not token:
             return True
         scheme, _, given = request.headers.get("Authorization", "").partition(" ")
-        return hmac.compare_digest(self._token, _digest(given.strip())) and scheme.lower() == "bearer"
+        return hmac.compare_digest(_digest(token), _digest(given.strip())) and scheme.lower() == "bearer"
 
     def check(self, request: web.Request) -> None:
         """Raise Problem where the request may not be answered."""
@@ -77,7 +80,7 @@ class Guard:
     def _check_host(self, request: web.Request) -> None:
         """Take IP addresses as they are: a page that was rebound to us has a name."""
         name = _host_name(request.headers.get("Host", ""))
-        if name not in self._names and not _is_ip(name):
+        if name not in _names(self._settings()) and not _is_ip(name):
             raise Problem(
                 HTTPStatus.MISDIRECTED_REQUEST,
                 "The console is not known by this name.",
@@ -142,6 +145,12 @@ def _known(error: web.HTTPException) -> Problem:
             return Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "The body is too long.", "Send a shorter one.")
         case _:
             return Problem(HTTPStatus(error.status), error.reason, "See /api/openapi.json for what there is.")
+
+
+def _names(settings: Console) -> set[str]:
+    address = parse_address(settings.address)
+    own = (address.host,) if isinstance(address, TcpAddress) else ()
+    return {"localhost", *(name.rstrip(".").lower() for name in (*own, *settings.hosts))}
 
 
 def _digest(text: str) -> bytes:

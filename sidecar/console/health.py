@@ -31,13 +31,13 @@ class Readiness:
     def __init__(self, probes: Mapping[str, Probe]) -> None:
         self._probes = probes
         self._asked: asyncio.Task[Reasons] | None = None
-        self._good_until = 0.0
+        self._asked_at = 0.0
 
-    async def reasons(self) -> Reasons:
-        """Say for each part why it is not ready; None where it is."""
+    async def reasons(self, good_for_s: float = GOOD_FOR_S) -> Reasons:
+        """Say for each part why it is not ready; None where it is. What was said lately may be said again."""
         now = asyncio.get_running_loop().time()
-        if self._asked is None or (self._asked.done() and now >= self._good_until):
-            self._asked = asyncio.create_task(self._ask())
+        if self._asked is None or (self._asked.done() and now >= self._asked_at + good_for_s):
+            self._asked, self._asked_at = asyncio.create_task(self._ask()), now
         return await asyncio.shield(self._asked)
 
     async def close(self) -> None:
@@ -48,7 +48,6 @@ class Readiness:
 
     async def _ask(self) -> Reasons:
         reasons = await asyncio.gather(*map(_reason, self._probes.values()))
-        self._good_until = asyncio.get_running_loop().time() + GOOD_FOR_S
         return dict(zip(self._probes, reasons, strict=True))
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
 from sidecar.engine.history import history_of
@@ -15,11 +17,26 @@ if TYPE_CHECKING:
     from sidecar.engine.driver import Driver
     from sidecar.engine.history import HistoryEntry, TurnHistory
     from sidecar.engine.ports import Clock, StepRow
-    from sidecar.turn.state import State, Turn
+    from sidecar.turn.state import Cause, State, Turn
 
 
 REASON_CHARS_MAX: Final = 500
 DROPPABLE: Final = frozenset({"pending", "leased", "dead"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TurnFilter:
+    """Which turns: those that have what is not None."""
+
+    state: State | None = None
+    cause: Cause | None = None
+    route: str | None = None
+
+
+ANY_TURN: Final = TurnFilter()
+NEWEST: Final = (math.inf, "")
+"""The place before all turns: when one was made, and its id."""
+ID_MAX: Final = 2**63 - 1
 
 
 class OperatorReads(Protocol):
@@ -31,8 +48,13 @@ class OperatorReads(Protocol):
     async def of_request(self, request_id: str, limit: int = 10) -> Sequence[Turn]:
         """Give the turns of a request id, whoever's they are."""
 
-    async def outbox(self, state: str | None = None, limit: int = 50) -> Sequence[StepRow]:
-        """Give rows of the outbox, of one state or of all."""
+    async def page(
+        self, which: TurnFilter = ANY_TURN, *, before: tuple[float, str] = NEWEST, limit: int = 50
+    ) -> Sequence[Turn]:
+        """Give turns that come after a place in their order: when one was made, and its id."""
+
+    async def outbox(self, state: str | None = None, limit: int = 50, *, before: int = ID_MAX) -> Sequence[StepRow]:
+        """Give rows of the outbox with ids below `before`, of one state or of all."""
 
     async def step(self, step_id: int) -> StepRow | None:
         """Give a row of the outbox."""
@@ -76,9 +98,15 @@ class OperatorDesk:
         """Give the turns of a request id, whoever's they are, newest first."""
         return await self._journal.of_request(request_id)
 
-    async def outbox(self, state: str | None = None, limit: int = 50) -> Sequence[StepRow]:
-        """Give rows of the outbox, newest first."""
-        return await self._journal.outbox(state, limit)
+    async def page(
+        self, which: TurnFilter = ANY_TURN, *, before: tuple[float, str] = NEWEST, limit: int = 50
+    ) -> Sequence[Turn]:
+        """Give turns, newest first, that come after a place in that order."""
+        return await self._journal.page(which, before=before, limit=limit)
+
+    async def outbox(self, state: str | None = None, limit: int = 50, *, before: int = ID_MAX) -> Sequence[StepRow]:
+        """Give rows of the outbox with ids below `before`, newest first."""
+        return await self._journal.outbox(state, limit, before=before)
 
     async def history(self, turn_id: str) -> TurnHistory | None:
         """Give a turn and all that is known to have happened to it; None for an unknown one."""

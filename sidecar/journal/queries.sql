@@ -235,23 +235,68 @@ ORDER BY given_at LIMIT 1000;
 -- An order was carried out.
 DELETE FROM orders WHERE turn_id = :turn_id AND step = :step;
 
--- newest_turns --
--- For the operator.
-SELECT * FROM turns_with_steps ORDER BY created_at DESC, id DESC LIMIT :limit;
+-- page_of_turns --
+-- For the operator, newest first, from a place in that order on.
+SELECT * FROM turns_with_steps
+WHERE (created_at, id) < (:before_at, :before_id)
+  AND (:cause IS NULL OR cause = :cause)
+  AND (:route IS NULL OR route = :route)
+ORDER BY created_at DESC, id DESC
+LIMIT :limit;
 
--- newest_turns_in_state --
--- For the operator.
-SELECT * FROM turns_with_steps WHERE state = :state ORDER BY created_at DESC, id DESC LIMIT :limit;
+-- page_of_turns_in_state --
+-- The same, of one state.
+SELECT * FROM turns_with_steps
+WHERE state = :state
+  AND (created_at, id) < (:before_at, :before_id)
+  AND (:cause IS NULL OR cause = :cause)
+  AND (:route IS NULL OR route = :route)
+ORDER BY created_at DESC, id DESC
+LIMIT :limit;
 
--- newest_steps --
--- For the operator. Ids begin at 1.
+-- count_under_way --
+-- For the operator: how many turns are under way.
+SELECT count(*) AS number FROM turns WHERE state IN ('open', 'answered');
+
+-- newest_under_way --
+-- For the operator: the newest of them.
+SELECT * FROM turns_with_steps
+WHERE id IN (SELECT id FROM turns WHERE state = 'open' ORDER BY created_at DESC LIMIT :limit)
+   OR id IN (SELECT id FROM turns WHERE state = 'answered' ORDER BY created_at DESC LIMIT :limit)
+ORDER BY created_at DESC, id DESC
+LIMIT :limit;
+
+-- page_of_steps --
+-- For the operator, newest first.
 SELECT id, turn_id, kind, state, attempts, due_at, created_at, error, delivered_at
-FROM outbox WHERE id > 0 ORDER BY id DESC LIMIT :limit;
+FROM outbox WHERE id < :before ORDER BY id DESC LIMIT :limit;
 
--- newest_steps_in_state --
--- For the operator.
+-- page_of_steps_in_state --
+-- The same, of one state.
 SELECT id, turn_id, kind, state, attempts, due_at, created_at, error, delivered_at
-FROM outbox WHERE state = :state ORDER BY id DESC LIMIT :limit;
+FROM outbox WHERE state = :state AND id < :before ORDER BY id DESC LIMIT :limit;
+
+-- oldest_steps_in_state --
+-- For the operator: what has waited longest.
+SELECT id, turn_id, kind, state, attempts, due_at, created_at, error, delivered_at
+FROM outbox WHERE state = :state ORDER BY id LIMIT :limit;
+
+-- cancels_by_minute --
+-- For the operator: how many turns were cancelled, and why, in each minute since a time.
+SELECT CAST((cancelled_at - :since) / 60 AS INTEGER) AS minute, cause, count(*) AS number
+FROM turns INDEXED BY turns_cancelled
+WHERE cancelled_at >= :since AND cause IS NOT NULL
+GROUP BY minute, cause;
+
+-- latest_undone --
+-- For the operator: how long the steps of the latest cancelled turns took, from the cancel on.
+SELECT outbox.kind, outbox.delivered_at - latest.cancelled_at AS seconds
+FROM (
+  SELECT id, cancelled_at FROM turns INDEXED BY turns_cancelled
+  WHERE cancelled_at IS NOT NULL ORDER BY cancelled_at DESC LIMIT :limit
+) AS latest
+JOIN outbox ON outbox.turn_id = latest.id
+WHERE outbox.delivered_at IS NOT NULL AND outbox.kind <> 'confirm';
 
 -- load_step --
 -- For the operator: a step by its id.

@@ -10,43 +10,39 @@ import json
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Final
 
-from sidecar.engine.ports import Neighbours, OutboxSizes
+from sidecar.engine.ports import Neighbours
 from sidecar.engine.share import Share
 from sidecar.journal.connection import Reader, Writer, connected, faults_told
 from sidecar.journal.group_commit import GroupCommit
 from sidecar.journal.lock import OwnerLock
 from sidecar.journal.queries import QUERIES
 from sidecar.journal.queue import queueing
+from sidecar.journal.reads import JournalReads
 from sidecar.journal.rows import (
     NO_STEP,
-    read_history,
     read_order,
     read_owed_step,
-    read_step_row,
     read_tombstone,
-    read_turn,
 )
 from sidecar.journal.schema import attach, make_file, prepare, refusals, require_file
 
 if TYPE_CHECKING:
     import asyncio
-    import sqlite3
     from collections.abc import Callable, Sequence
 
     import aiosqlite
 
-    from sidecar.engine.history import HistoryEntry
     from sidecar.engine.ports import Change, Clock, Order, OwedStep, StepRow, Tombstone
     from sidecar.journal.group_commit import CommitObserver
     from sidecar.journal.rows import Values
-    from sidecar.turn.state import Plan, State, Turn
+    from sidecar.turn.state import Plan, Turn
 
 IDS_AT_ONCE: Final = 500
 WHOLE: Final = Share()
 _PROCESSES: Final = "processes"
 
 
-class SqliteJournal:
+class SqliteJournal(JournalReads):
     """A journal in a SQLite file. Made by `open`; must be closed, or its threads keep the process alive.
 
     Turns and steps are given by their ids to everyone, but those that are to be worked on only to their owner: the
@@ -247,53 +243,9 @@ class SqliteJournal:
         """Forget an order that was carried out."""
         await self._change("forget_order", {"turn_id": order.turn_id, "step": order.step or NO_STEP})
 
-    async def turns(self, state: State | None = None, limit: int = 50) -> list[Turn]:
-        """Give the newest turns, newest first."""
-        if state is None:
-            return self._turns(await self._reader.rows("newest_turns", {"limit": limit}))
-        return self._turns(await self._reader.rows("newest_turns_in_state", {"state": state, "limit": limit}))
-
-    async def of_request(self, request_id: str, limit: int = 10) -> list[Turn]:
-        """Give the turns of a request id, whoever's they are, newest first."""
-        return self._turns(await self._reader.rows("turns_of_request", {"request_id": request_id, "limit": limit}))
-
-    async def outbox(self, state: str | None = None, limit: int = 50) -> list[StepRow]:
-        """Give the newest steps, newest first; `state` is one of pending, leased, delivered, dead, dropped."""
-        if state is None:
-            rows = await self._reader.rows("newest_steps", {"limit": limit})
-        else:
-            rows = await self._reader.rows("newest_steps_in_state", {"state": state, "limit": limit})
-        return [read_step_row(row) for row in rows]
-
-    async def step(self, step_id: int) -> StepRow | None:
-        """Give a step by its id in the outbox."""
-        rows = await self._reader.rows("load_step", {"id": step_id})
-        return read_step_row(rows[0]) if rows else None
-
-    async def dead_steps(self) -> list[StepRow]:
-        """Give all dead steps, newest first."""
-        return await self.outbox("dead", limit=-1)  # to SQLite: without limit
-
-    async def outbox_sizes(self) -> OutboxSizes:
-        """Say how full the outbox is."""
-        counts = {row["state"]: row["number"] for row in await self._reader.rows("outbox_sizes", {})}
-        (oldest,) = await self._reader.rows("oldest_owed", {})
-        return OutboxSizes(counts=counts, oldest_owed_at=oldest["created_at"])
-
     async def check(self, *, at: float) -> None:
         """Write something, durably."""
         await self._change("check_writing", {"at": at})
-
-    async def steps_of(self, turn_id: str) -> list[StepRow]:
-        """Give a turn's steps, in the order of their calls."""
-        return [read_step_row(row) for row in await self._reader.rows("steps_of_turn", {"turn_id": turn_id})]
-
-    async def recorded(self, turn_id: str) -> list[HistoryEntry]:
-        """Give what was recorded of a turn, in the order in which it was."""
-        return [read_history(row) for row in await self._reader.rows("history_of_turn", {"turn_id": turn_id})]
-
-    def _turns(self, rows: Sequence[sqlite3.Row]) -> list[Turn]:
-        return [read_turn(row, self._plan_of) for row in rows]
 
     async def _change(self, query: str, values: Values) -> int:
         """Run one statement in a transaction of its own; give the number of rows it changed."""

@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, Protocol
 
 from sidecar.engine.history import to_record
-from sidecar.engine.operator import OperatorReads
+from sidecar.engine.operator import ANY_TURN, ID_MAX, NEWEST, OperatorReads, TurnFilter
 from sidecar.engine.orders import OrderBook
 from sidecar.engine.ports import Journal, Neighbours, Order, OwedStep, Tombstone
 from sidecar.errors import JournalUnavailableError
@@ -166,7 +166,20 @@ class MemoryJournal:
     async def turns(self, state: State | None = None, limit: int = 50) -> Sequence[Turn]:
         """Give the newest turns, newest first."""
         self._check()
-        return self._newest((turn for turn in self._turns.values() if state in {None, turn.state}), limit)
+        return await self.page(TurnFilter(state=state), limit=limit)
+
+    async def page(
+        self, which: TurnFilter = ANY_TURN, *, before: tuple[float, str] = NEWEST, limit: int = 50
+    ) -> Sequence[Turn]:
+        """Give turns that come after a place in their order."""
+        self._check()
+        wanted = (which.state, which.cause, which.route)
+        found = [
+            turn
+            for turn in self._turns.values()
+            if all(want in {None, one} for want, one in zip(wanted, (turn.state, turn.cause, turn.route), strict=True))
+        ]
+        return self._newest((turn for turn in found if (turn.created_at, turn.id) < before), limit)
 
     async def of_request(self, request_id: str, limit: int = 10) -> Sequence[Turn]:
         """Give the turns of a request id, whoever's they are, newest first."""
@@ -198,10 +211,10 @@ class MemoryJournal:
             step.state = "pending"
         return len(leased)
 
-    async def outbox(self, state: str | None = None, limit: int = 50) -> Sequence[StepRow]:
+    async def outbox(self, state: str | None = None, limit: int = 50, *, before: int = ID_MAX) -> Sequence[StepRow]:
         """Give the newest steps, newest first."""
         self._check()
-        found = [step.row for step in self._outbox if state in {None, step.state}]
+        found = [step.row for step in self._outbox if state in {None, step.state} and step.id < before]
         return sorted(found, key=lambda row: -row.id)[:limit]
 
     async def step(self, step_id: int) -> StepRow | None:

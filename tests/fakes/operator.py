@@ -30,7 +30,7 @@ class Operator:
 
     def __init__(self, url: str, session: aiohttp.ClientSession, token: str = "") -> None:
         self.url = url
-        self._session = session
+        self.session = session
         self._token = token
 
     async def ask(self, path: str, method: str = "GET", *, json: object = None, **headers: str) -> Told:
@@ -38,7 +38,7 @@ class Operator:
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         if self._token:
             named.setdefault("Authorization", f"Bearer {self._token}")
-        async with self._session.request(method, self.url + path, json=json, headers=named) as response:
+        async with self.session.request(method, self.url + path, json=json, headers=named) as response:
             is_json = "json" in response.content_type
             text = await response.text()
             return Told(

@@ -20,7 +20,7 @@ ON = {"address": "127.0.0.1:0"}
 
 @pytest.fixture(autouse=True)
 def _asked_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(health, "GOOD_FOR_S", 0.0)
+    monkeypatch.setattr(health.Readiness.reasons, "__defaults__", (0.0,))
 
 
 async def test_all_is_well(tmp_path: Path) -> None:

@@ -6,45 +6,18 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-import pytest
-
 from tests.fakes.operator import operator
 from tests.fakes.scene import scene
 from tests.fakes.waiting import eventually
+from tests.integration.console.abandoning import abandon, stream
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
     from tests.fakes.operator import Operator
     from tests.fakes.scene import Scene
 
 ON = {"address": "127.0.0.1:0"}
 PAGE: Final = (Path(__file__).parents[3] / "docs" / "METRICS.md").read_text()
 CHAT = {"route": "/api/ai-coach/chat"}
-
-
-@pytest.fixture
-async def running(tmp_path: Path) -> AsyncIterator[Scene]:
-    async with scene(tmp_path, console=ON) as running:
-        yield running
-
-
-@pytest.fixture
-async def asks(running: Scene) -> AsyncIterator[Operator]:
-    async with operator(running.sidecar.console_url) as asks:
-        yield asks
-
-
-async def abandon(running: Scene) -> None:
-    """Have a client leave amid an answer, and its conversation rolled back."""
-    client = await running.client()
-    await client.chat("X-Request-Id: r1")
-    peer, _ = await running.upstream.request()
-    await peer.send(b"HTTP/1.1 200 OK\r\nX-Conversation-Id: c1\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nOnce \r\n")
-    await client.head()
-    client.close()
-    await running.turn_in("cancelled")
-    await running.exchange_line()
 
 
 async def test_an_abandoned_turn(running: Scene, asks: Operator) -> None:
@@ -92,14 +65,14 @@ async def test_what_is_under_way(running: Scene, asks: Operator) -> None:
     assert await asks.figure("sidecar_unseen_answers_total", **CHAT, cause="closed") == 1
 
 
-async def test_what_is_owed(running: Scene, asks: Operator) -> None:
+async def test_what_is_owed(tmp_path: Path) -> None:
+    async with scene(tmp_path, console=ON) as running, operator(running.sidecar.console_url) as asks:
+        await _see_what_is_owed(running, asks)
+
+
+async def _see_what_is_owed(running: Scene, asks: Operator) -> None:
     running.admin.answers["DELETE /admin/conversations/c1"] = 503
-    client = await running.client()
-    await client.chat("X-Request-Id: r1")
-    peer, _ = await running.upstream.request()
-    await peer.send(b"HTTP/1.1 200 OK\r\nX-Conversation-Id: c1\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nOnce \r\n")
-    await client.head()
-    client.close()
+    (await stream(running)).close()
     await running.turn_in("cancelling")
     await eventually(lambda: "DELETE /admin/conversations/c1" in running.admin.lines)
     figures = await asks.figures()

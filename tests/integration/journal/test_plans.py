@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 TABLES = "turns|outbox|tombstones|orders|step|earlier|own|other|leased"
 # These walk an index in its order and stop at their limit.
-WALKS = {"newest_turns": "turns_created", "next_due": "outbox_owed"}
+WALKS = {"next_due": "outbox_owed"}
 INDEXES = {
     "find_turns": ["turns_request", "turns_conversation", "turns_temp"],
     "turns_of_request": ["turns_request (request_id=?)"],
@@ -32,8 +32,11 @@ INDEXES = {
     "due_steps": ["outbox_owed (owner=? AND due_at<?)", "turns_conversation (conversation_id=?)"],
     "prune_turns": ["turns_prunable (settled_at<?)"],
     "prune_tombstones": ["tombstones_expires (expires_at<?)"],
-    "newest_steps_in_state": ["outbox_state (state=?)"],
-    "newest_turns_in_state": ["turns_state_created (state=?)"],
+    "page_of_steps_in_state": ["outbox_state (state=? AND rowid<?)"],
+    "page_of_turns": ["turns_created (created_at<?)"],
+    "page_of_turns_in_state": ["turns_state_created (state=? AND created_at<?)"],
+    "cancels_by_minute": ["COVERING INDEX turns_cancelled (cancelled_at>?)"],
+    "oldest_steps_in_state": ["outbox_state (state=?)"],
     "postpone_later_steps": ["sqlite_autoindex_outbox_1 (turn_id=?)"],
 }
 
