@@ -142,7 +142,7 @@ async def test_a_killed_worker_is_replaced_and_its_turns_are_undone(tmp_path: Pa
         assert [line["code"] for line in running.process.log("worker_ended")] == [-signal.SIGKILL]
         chat = await running.answering(request_id="after", conversation_id="after")
         await chat.end()
-        await running.process.terminate()
+        assert await running.process.terminate() == 0
 
 
 async def test_an_operator_cancels_at_whichever_worker(tmp_path: Path) -> None:
@@ -208,6 +208,7 @@ async def test_there_is_one_console_for_all_and_its_counts_never_fall(tmp_path: 
         assert counted["sidecar_turns_cancelled_total"] >= 1  # by recovery
         assert b"process: ok" in await console(running, "/readyz")
         await chats[1].end()
+        assert await running.process.terminate() == 0
 
 
 async def figures(running: Stage) -> dict[str, float]:

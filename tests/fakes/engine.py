@@ -19,7 +19,7 @@ from sidecar.engine.recovery import recover
 from sidecar.engine.sweeper import Sweeper
 from sidecar.engine.tombstones import Tombstones
 from sidecar.engine.wakeup import Wakeup
-from sidecar.journal.store import SqliteJournal
+from sidecar.journal.store import WHOLE, SqliteJournal
 from sidecar.turn.events import AnswerBegan, AnswerEnded, Delivered, DownstreamGone, Event, Forwarded, IdsLearned
 from sidecar.turn.retry import Backoff
 from sidecar.turn.state import Cause, Plan, State, StepKind, Turn
@@ -28,7 +28,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from sidecar.engine.live import LiveTurn
+    from sidecar.engine.peers import Peers
     from sidecar.engine.ports import StepRow
+    from sidecar.engine.share import Share
     from tests.fakes.admin_api import ScriptedAdminApi
 
 CONFIRM, CANCEL, ROLLBACK = StepKind.CONFIRM, StepKind.CANCEL, StepKind.ROLLBACK
@@ -111,12 +113,17 @@ class Engine:
         plan: Plan = PLAN,
         backoff: Backoff = BACKOFF,
         concurrency_max: int = 8,
+        share: Share = WHOLE,
+        peers: Peers | None = None,
     ) -> Engine:
-        """Open the journal and recover, as at boot; `own=False` is the operator's process beside it."""
-        journal = await SqliteJournal.open(path, plan_of=lambda _: plan, clock=clock, own=own)
-        recovered = await recover(journal, clock) if own else 0
+        """Open the journal and recover, as at boot.
+
+        `own=False` is the operator's process beside it, or with `peers` one of several that share the work.
+        """
+        journal = await SqliteJournal.open(path, plan_of=lambda _: plan, clock=clock, own=own, share=share)
+        recovered = await recover(journal, clock) if own or peers else 0
         owed = Wakeup()
-        driver = Driver(journal, clock, on_owed=owed.set)
+        driver = Driver(journal, clock, on_owed=owed.set, peers=peers)
         tombstones = Tombstones(await journal.tombstones(now=clock()))
         return cls(
             path=path,
