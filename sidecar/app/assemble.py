@@ -287,7 +287,14 @@ async def _edge(
 
 
 def _desk(settings: Settings, journal: SqliteJournal, driver: Driver, tombstones: Tombstones) -> CancelDesk:
-    return CancelDesk(journal, driver, tombstones, time.time, tombstone_ttl_s=settings.journal.tombstone_ttl_s)
+    return CancelDesk(
+        journal,
+        driver,
+        tombstones,
+        time.time,
+        tombstone_ttl_s=settings.journal.tombstone_ttl_s,
+        tombstones_max=settings.journal.tombstones_per_principal_max,
+    )
 
 
 async def _close_all(pools: WeakSet[UpstreamPool]) -> None:

@@ -80,6 +80,7 @@ class Listen(Section):
     field_bytes_max: Count = 8190
     fields_max: Count = 128
     head_bytes_max: Count = 65_536
+    buffer_bytes_max: Annotated[Count, Field(ge=4096)] = 65_536
     connections_max: Count = 16_384
     connections_per_address_max: CountOrNone = 0
     half_close: HalfClose = "cancel"
@@ -205,6 +206,8 @@ class Chat(Section):
     stream_ids: Literal["anywhere", "before_text"] = "anywhere"
     terminal: tuple[Frame, ...] = ()
     inspect_bytes_max: CountOrNone = 1_048_576
+    turns_per_principal_max: CountOrNone = 1000
+    cancels_per_minute_max: CountOrNone = 600
     on: Leaving = Leaving()
     capture: Annotated[dict[CaptureName, Sources], BeforeValidator(_over_defaults)] = CAPTURE
 
@@ -239,6 +242,7 @@ class JournalSettings(Section):
     temp_ttl_s: Seconds = 600
     retention_s: Seconds = 604_800
     tombstone_ttl_s: Seconds = 600
+    tombstones_per_principal_max: CountOrNone = 1000
 
 
 class Console(Section):

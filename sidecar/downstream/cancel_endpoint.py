@@ -4,6 +4,8 @@
         202 {"status": "cancelled"}   nothing known of it; should the request still come, it goes nowhere
         200 {"status": "completed"}   it had ended, and its grace time was over
 
+        429                           the principal asks too often, or has too much remembered already
+
 A stranger gets what anyone gets for an unknown id. Bad input is a 400 or 413 that names the field.
 """
 
@@ -62,6 +64,14 @@ class CancelExchange(Exchange):
 
     async def _cancel(self) -> None:
         """Cancel what the request means, and say what came of it."""
+        principal = self._edge.principals.of(self._request.fields, self._chat.identity)
+        self._edge.quota.ask(
+            principal
+            if principal != self._edge.principals.nobody(self._chat.identity)
+            else self._connection.peer.address,
+            limit=self._chat.cancels_per_minute_max,
+            now=self._loop.time(),
+        )
         try:
             ids = parse_cancel(await self._read())
         except BadCancelError as error:
@@ -69,7 +79,7 @@ class CancelExchange(Exchange):
             return
         try:
             outcome = await self._edge.desk.cancel(
-                self._edge.principals.of(self._request.fields, self._chat.identity),
+                principal,
                 request_id=ids["requestId"],
                 conversation_id=ids["conversationId"],
                 grace_s=self._chat.cancel_grace_s,

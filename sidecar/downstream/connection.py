@@ -66,10 +66,16 @@ class Connection(Line):
     )
 
     def __init__(self, front: Front) -> None:
-        super().__init__(front.loop, front.watch, write_timeout_s=front.listen.write_timeout_s)
+        listen = front.listen
+        super().__init__(
+            front.loop,
+            front.watch,
+            write_timeout_s=listen.write_timeout_s,
+            buffer_bytes_max=listen.buffer_bytes_max,
+        )
         self.handovers: set[Handover] = set()
         self._front = front
-        self._intake = Intake(front.limits, self._keep_pace)
+        self._intake = Intake(front.limits, self._keep_pace, buffer_bytes_max=listen.buffer_bytes_max)
         self._occupant: Occupant | None = None
         self._tunnel: TunnelEnd | None = None
         self._held_back = False

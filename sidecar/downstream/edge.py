@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from sidecar.downstream.quota import Quota
 from sidecar.downstream.tally import ExchangeObserver, Unobserved
 from sidecar.downstream.waste import Waste
 
@@ -39,6 +40,7 @@ class Edge:
     watch: DisconnectWatch
     delivery: DeliveryWatch
     waste: Waste = field(default_factory=Waste)
+    quota: Quota = field(default_factory=Quota)
     observer: ExchangeObserver = field(default_factory=Unobserved)
     draining: set[object] = field(default_factory=set)
     """The exchanges whose abandoned answers are being read on; `upstream.drain.streams_max` bounds their number."""

@@ -5,7 +5,7 @@ bytes --HeadReader--> head --RequestBody--> body --> ahead: what is behind
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from sidecar.downstream.request import Request, RequestBody
 from sidecar.wire.head_reader import HeadReader
@@ -17,16 +17,18 @@ if TYPE_CHECKING:
     from sidecar.errors import PeerError
     from sidecar.wire.request_head import HeadLimits
 
-AHEAD_BYTES_MAX: Final = 65_536
-"""So much of pipelined requests is held while an earlier one is answered; then downstream has to wait."""
-
 
 class Intake:
-    """What came in. `room` is called when more may be read than was allowed so far."""
+    """What came in. `room` is called when more may be read than was allowed so far.
 
-    __slots__ = ("_ahead", "_body", "_limits", "_reader", "_room")
+    `buffer_bytes_max` bounds what is held of pipelined requests while an earlier one is answered, and of a body that
+    nobody takes; then downstream has to wait.
+    """
 
-    def __init__(self, limits: HeadLimits, room: Callable[[], None]) -> None:
+    __slots__ = ("_ahead", "_body", "_buffer_bytes_max", "_limits", "_reader", "_room")
+
+    def __init__(self, limits: HeadLimits, room: Callable[[], None], *, buffer_bytes_max: int) -> None:
+        self._buffer_bytes_max = buffer_bytes_max
         self._limits = limits
         self._room = room
         self._reader = HeadReader(bytes_max=limits.head_bytes_max, line_bytes_max=limits.line_bytes_max)
@@ -46,7 +48,7 @@ class Intake:
     @property
     def full(self) -> bool:
         """Whether downstream has to wait with more."""
-        return len(self._ahead) > AHEAD_BYTES_MAX or (self._body is not None and self._body.full)
+        return len(self._ahead) > self._buffer_bytes_max or (self._body is not None and self._body.full)
 
     def read_head(self, data: bytes) -> Request | None:
         """Read on in a head; give the request with its end. Raises MalformedError."""
@@ -55,7 +57,7 @@ class Intake:
             return None
         raw, behind = found
         head = parse_request_head(raw, self._limits)
-        body = RequestBody(request_framing(head), self._room)
+        body = RequestBody(request_framing(head), self._room, held_max=self._buffer_bytes_max)
         if behind and not body.complete:
             behind = body.feed(behind)
         self._body, self._ahead = body, behind

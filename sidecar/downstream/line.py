@@ -23,6 +23,7 @@ class Line(asyncio.Protocol):
     """One downstream transport."""
 
     __slots__ = (
+        "_buffer_bytes_max",
         "_closing",
         "_number",
         "_paused",
@@ -34,13 +35,21 @@ class Line(asyncio.Protocol):
         "writing_paused",
     )
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, watch: DisconnectWatch, *, write_timeout_s: float) -> None:
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        watch: DisconnectWatch,
+        *,
+        write_timeout_s: float,
+        buffer_bytes_max: int,
+    ) -> None:
         self.departed: Cause | None = None
         """Why downstream is gone, once it is."""
         self.writing_paused = False
         """Downstream takes less than it is sent."""
         self._watch = watch
         self._write_timeout_s = write_timeout_s
+        self._buffer_bytes_max = buffer_bytes_max
         self._closing = False
         self._paused = False
         self._stall = StallWatch(loop, write_timeout_s, self.unacknowledged, self._stuck)
@@ -111,7 +120,7 @@ class Line(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin: the socket is set up and watched."""
         self._transport = cast("asyncio.Transport", transport)
-        tune(self._transport, write_timeout_s=self._write_timeout_s)
+        tune(self._transport, write_timeout_s=self._write_timeout_s, buffer_bytes_max=self._buffer_bytes_max)
         sock = self._socket
         self._number = sock.fileno()
         self._watch.watch(sock, self.left)

@@ -22,6 +22,10 @@ class PrincipalHash:
     def __init__(self, key: bytes) -> None:
         self._key = key
 
+    def nobody(self, identity: Iterable[str]) -> str:
+        """Give the principal of requests without any identity header."""
+        return self.of((), identity)
+
     def of(self, fields: Sequence[Field], identity: Iterable[str]) -> str:
         """Give the principal; requests without any identity header share one."""
         digest = hmac.new(self._key, digestmod=hashlib.sha256)

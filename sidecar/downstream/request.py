@@ -7,7 +7,7 @@ connection --feed--> body --held--> gather (a turn's body is read first)
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,9 +16,6 @@ if TYPE_CHECKING:
     from sidecar.wire.fields import Fields
     from sidecar.wire.framing import Framing
     from sidecar.wire.request_head import RequestHead
-
-HELD_BYTES_MAX: Final = 65_536
-"""So much of a body is held for whoever will take it; then downstream has to wait."""
 
 
 class BodyTaker(Protocol):
@@ -32,7 +29,7 @@ class BodyTaker(Protocol):
 
 
 class RequestBody:
-    """One request's body. `room` is called when more may come than was allowed so far."""
+    """One request's body. `room` is called when more may come than the `held_max` bytes that were allowed so far."""
 
     __slots__ = (
         "_framing",
@@ -47,7 +44,7 @@ class RequestBody:
         "size",
     )
 
-    def __init__(self, framing: Framing, room: Callable[[], None]) -> None:
+    def __init__(self, framing: Framing, room: Callable[[], None], *, held_max: int) -> None:
         self.size = 0
         """How many bytes of the body came, without framing."""
         self.error: PeerError | None = None
@@ -56,7 +53,7 @@ class RequestBody:
         self._room = room
         self._held: list[bytes] = []
         self._held_bytes = 0
-        self._held_max = HELD_BYTES_MAX
+        self._held_max = held_max
         self._plain: list[bytes] = []
         self._taker: BodyTaker | None = None
         self._waiter: asyncio.Future[None] | None = None
@@ -96,10 +93,13 @@ class RequestBody:
         self._wake()
 
     async def gather(self, limit: int) -> tuple[bytes, bool]:
-        """Give the body proper up to about `limit` bytes, and whether that is all; it stays held. Raises PeerError."""
-        self._held_max = max(limit, HELD_BYTES_MAX)
+        """Give the body proper up to about `limit` bytes, and whether that is all; it stays held. Raises PeerError.
+
+        What counts is what came, framing included, or a body in tiny chunks could hold many times the limit.
+        """
+        self._held_max = max(limit, self._held_max)
         self._room()
-        while not self.complete and self.size <= limit:
+        while not self.complete and self.size <= limit and not self.full:
             if self.error is not None:
                 raise self.error
             self._waiter = asyncio.get_running_loop().create_future()

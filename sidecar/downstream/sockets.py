@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from ipaddress import IPv4Network, IPv6Network
 
 NOTSENT_LOWAT_BYTES: Final = 16_384
-WRITE_HIGH_BYTES: Final = 65_536
-WRITE_LOW_BYTES: Final = 16_384
 KEEPALIVE_IDLE_MAX_S: Final = 15
 KEEPALIVE_INTERVAL_MAX_S: Final = 5
 KEEPALIVE_PROBES: Final = 3
@@ -37,9 +35,9 @@ _TCP_INFO_BYTES: Final = 8
 _RETRANSMITS_AT: Final = 2  # tcpi_retransmits in struct tcp_info of linux/tcp.h
 
 
-def tune(transport: asyncio.Transport, *, write_timeout_s: float) -> None:
+def tune(transport: asyncio.Transport, *, write_timeout_s: float, buffer_bytes_max: int) -> None:
     """Set up a fresh downstream transport: buffers, and a keepalive that bears silence no longer than a stall."""
-    transport.set_write_buffer_limits(high=WRITE_HIGH_BYTES, low=WRITE_LOW_BYTES)
+    transport.set_write_buffer_limits(high=buffer_bytes_max, low=buffer_bytes_max // 4)
     if hasattr(transport, "max_size"):
         transport.max_size = READ_BYTES  # cpython#85451: 256 KiB reads cost an mmap each
     sock = transport.get_extra_info("socket")

@@ -46,6 +46,7 @@ class TurnExchange(Exchange):
         self._handover = EndHandover(connection, edge.delivery, self._decided)
         self._unseen = Unseen(edge, self._loop, drained=self._drain_over, impatient=self._grace_over)
         self._running = True
+        self._counted: str | None = None  # as one of this principal's
 
     @property
     def turn(self) -> Turn | None:
@@ -66,6 +67,8 @@ class TurnExchange(Exchange):
     def _end_for_good(self, *, keep: bool = False) -> None:
         self._running = False
         self._release()
+        if self._counted is not None:
+            self._edge.quota.leave(self._counted)
         super()._end(keep=keep)
 
     # -- before the upstream hears of it ---------------------------------------------------------------------------
@@ -76,6 +79,7 @@ class TurnExchange(Exchange):
         if self._over.done():
             return
         self.tally.request_id = newcomer.turn.request_id
+        self._count(newcomer.turn.principal)
         turn = await self._pass_gate(newcomer.turn)
         if self._over.done():
             return
@@ -88,6 +92,13 @@ class TurnExchange(Exchange):
             return
         self._feed(Forwarded(at=edge.clock()))
         self._send(upstream, with_fields(self._request_fields(), newcomer.added_fields))
+
+    def _count(self, principal: str) -> None:
+        """Count the turn with its principal's. Raises TooManyError. Nobody in particular is not counted."""
+        chat = self._match.route.chat
+        if principal != self._edge.principals.nobody(chat.identity):
+            self._edge.quota.enter(principal, limit=chat.turns_per_principal_max)
+            self._counted = principal
 
     async def _pass_gate(self, turn: Turn) -> Turn:
         """Wait for what is in the turn's way; give it as it is by then. Nothing is awaited behind the last look."""

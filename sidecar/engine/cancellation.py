@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 from sidecar.engine.peers import Sighting
 from sidecar.engine.ports import Change, Tombstone
+from sidecar.errors import TooManyError
 from sidecar.turn.events import CancelRequested
 from sidecar.turn.state import Cause, State
 
@@ -52,20 +53,29 @@ class CancelDesk:
     """Takes in requests to cancel."""
 
     def __init__(
-        self, journal: Journal, driver: Driver, tombstones: Tombstones, clock: Clock, *, tombstone_ttl_s: float
+        self,
+        journal: Journal,
+        driver: Driver,
+        tombstones: Tombstones,
+        clock: Clock,
+        *,
+        tombstone_ttl_s: float,
+        tombstones_max: int = 0,
     ) -> None:
+        """Begin. `tombstones_max` is how many a principal may have; 0 is no limit."""
         self._journal = journal
         self._driver = driver
         self._tombstones = tombstones
         self._clock = clock
         self._tombstone_ttl_s = tombstone_ttl_s
+        self._tombstones_max = tombstones_max
 
     async def cancel(
         self, principal: str, *, request_id: str | None, conversation_id: str | None, grace_s: float
     ) -> CancelOutcome:
         """Cancel the principal's turn or turns that the ids mean; done when that is durable.
 
-        Raises JournalUnavailableError.
+        Raises JournalUnavailableError, and TooManyError where it would have to be remembered beside too many others.
         """
         if request_id is not None:
             known = self._live(principal, "request_id", request_id)
@@ -93,6 +103,8 @@ class CancelDesk:
         there = self._in_conversation(principal, conversation_id, elsewhere)
         if request_id is None and there:
             return await self._cancel_known(there, grace_s)
+        if 0 < self._tombstones_max <= self._tombstones.owned(principal, now=self._clock()):
+            raise TooManyError(f"{self._tombstones_max} cancels of the principal are remembered already")
         ids = [("request_id", request_id), ("conversation_id", None if there else conversation_id)]
         remembered = self._remember(principal, [(name, value) for name, value in ids if value is not None], grace_s)
         undone = [turn for turn in there if turn.state in _UNDER_WAY | _UNDONE]

@@ -133,7 +133,7 @@ def test_the_close_can_be_made_a_reset(new_loop: Callable[[], asyncio.AbstractEv
 def test_a_tcp_socket_is_set_up(new_loop: Callable[[], asyncio.AbstractEventLoop]) -> None:
     async def scene(transport: asyncio.Transport, peer: RawSocket) -> None:
         del peer
-        tune(transport, write_timeout_s=1.5)
+        tune(transport, write_timeout_s=1.5, buffer_bytes_max=65_536)
         sock = transport.get_extra_info("socket")
         assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
         options = {socket.TCP_NODELAY: 1, socket.TCP_KEEPIDLE: 1, 25: NOTSENT_LOWAT_BYTES}
@@ -145,7 +145,7 @@ def test_a_tcp_socket_is_set_up(new_loop: Callable[[], asyncio.AbstractEventLoop
 @LOOPS
 def test_a_unix_socket_goes_without(new_loop: Callable[[], asyncio.AbstractEventLoop]) -> None:
     async def scene(transport: asyncio.Transport, peer: RawSocket) -> None:
-        tune(transport, write_timeout_s=1.5)
+        tune(transport, write_timeout_s=1.5, buffer_bytes_max=65_536)
         transport.write(b"x")
         assert await peer.exactly(1) == b"x"
 
@@ -156,7 +156,7 @@ def test_a_unix_socket_goes_without(new_loop: Callable[[], asyncio.AbstractEvent
 def test_a_client_that_has_left_already_is_no_error(new_loop: Callable[[], asyncio.AbstractEventLoop]) -> None:
     async def scene(transport: asyncio.Transport, peer: RawSocket) -> None:
         peer.reset()
-        tune(transport, write_timeout_s=1.5)
+        tune(transport, write_timeout_s=1.5, buffer_bytes_max=65_536)
 
     play(new_loop, socket.AF_INET, scene)
 
