@@ -17,24 +17,17 @@ from weakref import WeakSet
 import structlog
 
 from sidecar.app.console import console_of, watch_sizes
+from sidecar.app.edge import cancel_desk, downstream_edge
 from sidecar.app.place import Place
 from sidecar.config import InForce
-from sidecar.downstream.delivery import DeliveryWatch
-from sidecar.downstream.edge import Edge
-from sidecar.downstream.principal import PrincipalHash
 from sidecar.downstream.server import Front
-from sidecar.downstream.watch import DisconnectWatch
-from sidecar.engine.cancellation import CancelDesk
 from sidecar.engine.dispatcher import Dispatcher, Pace
 from sidecar.engine.driver import Driver
-from sidecar.engine.gate import Gate
-from sidecar.engine.late_content import LateContent
 from sidecar.engine.orders import Orders
 from sidecar.engine.peer_desk import PeerDesk
 from sidecar.engine.pruner import Pruner
 from sidecar.engine.recovery import recover
 from sidecar.engine.sweeper import Sweeper
-from sidecar.engine.tombstones import Tombstones
 from sidecar.engine.wakeup import Wakeup
 from sidecar.host import Host, Reload
 from sidecar.host.doors import Doors
@@ -49,6 +42,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Coroutine
 
     from sidecar.config import Admin, ClientTls, Settings
+    from sidecar.downstream.edge import Edge
     from sidecar.engine.ports import TurnObserver
 
 LEASE_MARGIN_S: Final = 30.0
@@ -130,7 +124,7 @@ class Sidecar:
         self.dispatcher.use(**_pace(settings))
         self.sweeper.use(temp_ttl_s=settings.journal.temp_ttl_s)
         self.pruner.use(retention_s=settings.journal.retention_s)
-        desk = _desk(settings, self.journal, self.driver, self.edge.tombstones)
+        desk = cancel_desk(settings, self.journal, self.driver, self.edge.tombstones)
         self.edge = replace(self.edge, settings=settings, pool=pool, desk=desk)
         self.front.use(self.edge)
 
@@ -206,7 +200,7 @@ async def _assemble(settings: Settings, host: Host, place: Place, stack: AsyncEx
     pools: WeakSet[UpstreamPool] = WeakSet()
     stack.push_async_callback(_close_all, pools)
     await place.announce()
-    edge = replace(await _edge(settings, journal, admin, driver, stack), observer=metrics)
+    edge = replace(await downstream_edge(settings, journal, admin, driver, stack), observer=metrics)
     pools.add(edge.pool)
     front = Front(edge)
     stack.push_async_callback(front.shutdown, LAST_CONNECTIONS_S)
@@ -253,48 +247,6 @@ def _engine(
 def _pace(settings: Settings) -> Pace:
     admin = settings.admin
     return Pace(backoff=admin.backoff, concurrency_max=admin.concurrency_max, lease_s=admin.timeout_s + LEASE_MARGIN_S)
-
-
-async def _edge(
-    settings: Settings,
-    journal: SqliteJournal,
-    admin: AdminNow,
-    driver: Driver,
-    stack: AsyncExitStack,
-) -> Edge:
-    loop, clock = asyncio.get_running_loop(), time.time
-    tombstones = Tombstones(await journal.tombstones(now=clock()))
-    late = LateContent(journal, driver)
-    watch = DisconnectWatch()
-    watch.start(loop)
-    stack.callback(watch.close)
-    delivery = DeliveryWatch(loop)
-    stack.callback(delivery.close)
-    return Edge(
-        settings=settings,
-        clock=clock,
-        pool=UpstreamPool(settings.upstream),
-        admin=admin,
-        driver=driver,
-        desk=_desk(settings, journal, driver, tombstones),
-        tombstones=tombstones,
-        gate=Gate(journal, driver, tombstones, late),
-        late=late,
-        principals=PrincipalHash(journal.principal_key),
-        watch=watch,
-        delivery=delivery,
-    )
-
-
-def _desk(settings: Settings, journal: SqliteJournal, driver: Driver, tombstones: Tombstones) -> CancelDesk:
-    return CancelDesk(
-        journal,
-        driver,
-        tombstones,
-        time.time,
-        tombstone_ttl_s=settings.journal.tombstone_ttl_s,
-        tombstones_max=settings.journal.tombstones_per_principal_max,
-    )
 
 
 async def _close_all(pools: WeakSet[UpstreamPool]) -> None:
