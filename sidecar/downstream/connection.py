@@ -136,13 +136,18 @@ class Connection(Line):
 
     @property
     def awaits_request(self) -> bool:
-        """Whether it has none now, and may bring one."""
-        return self._occupant is None and not self._closing and not self._lingers
+        """Whether it has none now, nor anything to acknowledge, and may bring one."""
+        return self._occupant is None and not (self._closing or self._lingers or self.handovers)
 
     def retire(self) -> None:
         """Close, if it is idle between requests; one that is on its way, or the first, is still served."""
         if self.awaits_request and self._deadlines is self._front.idle and not self.unread:
             self.close()
+
+    def settle(self, handover: Handover) -> None:
+        """Take note: what became of an answer is decided. Until then its connection was not to be closed."""
+        self.handovers.discard(handover)
+        self._front.settled(self)
 
     def refuse(self, error: SidecarError) -> None:
         """Answer what no exchange will, and end the connection."""

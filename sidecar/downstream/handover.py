@@ -58,7 +58,7 @@ class EndHandover:
         self._decide(cause)
 
     def _decide(self, cause: Cause | None) -> None:
-        self._connection.handovers.discard(self)
+        self._connection.settle(self)
         if self._over is not None and not self._over.done():
             self._over.set_result(None)
             self._decided(cause)

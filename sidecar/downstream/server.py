@@ -24,6 +24,8 @@ from sidecar.errors import BugError, OverloadedError, TooManyError
 from sidecar.turn.state import Cause
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sidecar.config import Listen
     from sidecar.downstream.delivery import DeliveryWatch
     from sidecar.downstream.edge import Edge
@@ -94,6 +96,7 @@ class Front:
             async with asyncio.timeout(timeout_s):
                 await self._take_latecomers()
                 await self._nothing_under_way.wait()
+                await self._until_no(lambda connection: bool(connection.handovers))
         except TimeoutError:
             log.warning("shutdown_cancels", exchanges=len(self._exchanges))
         for exchange in tuple(self._exchanges):
@@ -115,10 +118,14 @@ class Front:
         """Wait a little for requests that are on their way on connections that were let in before the end began."""
         with suppress(TimeoutError):
             async with asyncio.timeout(LATECOMERS_S):
-                while any(connection.awaits_request for connection in self.connections):
-                    self._moved.clear()
-                    await self._moved.wait()
+                await self._until_no(lambda connection: connection.awaits_request)
         self._close_idle()
+
+    async def _until_no(self, still: Callable[[Connection], bool]) -> None:
+        """Wait until that is true of no connection."""
+        while any(map(still, self.connections)):
+            self._moved.clear()
+            await self._moved.wait()
 
     def _close_idle(self) -> None:
         for connection in tuple(self.connections):
@@ -169,6 +176,12 @@ class Front:
         except Exception as error:  # whatever it is, downstream is owed an answer
             log.error("request_failed", method=request.method, exc_info=error)  # noqa: TRY400  (with the error itself)
             connection.refuse(BugError(repr(error)))
+
+    def settled(self, connection: Connection) -> None:
+        """Take note that it is decided what became of an answer; its connection may now be closed."""
+        self._moved.set()
+        if self.retiring:
+            connection.retire()
 
     def ended(self, exchange: Exchange) -> None:
         """Write the canonical line of an exchange that is over."""

@@ -58,7 +58,7 @@ class TurnExchange(Exchange):
 
     def _end(self, *, keep: bool) -> None:
         """Wait with the close: a closed connection could no longer be asked what was acknowledged."""
-        if not keep and self._handover.pending:
+        if self._handover.pending and (self._front.retiring or not keep):
             self._connection.end_writing()
             self._handover.then(self._end_for_good)
         else:

@@ -5,13 +5,17 @@ from __future__ import annotations
 import signal
 from typing import TYPE_CHECKING
 
-from tests.acceptance.stage import PLAIN, stage
+import pytest
+
+from tests.acceptance.stage import END, PLAIN, chunk, stage
 from tests.fakes.waiting import eventually
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 LONG_S = 600
+UNREAD = b"x" * 50_000
+"""More than a small receive buffer takes, less than would hold the upstream back."""
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
 
@@ -78,6 +82,27 @@ async def test_a_connection_that_was_just_made_is_served_and_an_idle_one_is_clos
         await busy.answer(PLAIN)
         await busy.end()
         assert await running.process.wait() == 0
+
+
+@pytest.mark.parametrize("stops", ["before the end", "behind the end"])
+async def test_an_answer_that_is_still_on_its_way_to_its_client_is_delivered(tmp_path: Path, stops: str) -> None:
+    """What is handed over and not acknowledged yet is waited for, and not taken away from who then reads it."""
+    async with stage(tmp_path, listen={"shutdown_grace_s": LONG_S}) as running:
+        chat = await running.ask(client=await running.client(small_buffer=True))
+        await chat.answer(PLAIN, "X-Conversation-Id: c1")
+        if stops == "behind the end":
+            await chat.peer.send(chunk(UNREAD), END)
+            await running.exchange_line()
+        running.process.signal(signal.SIGTERM)
+        await eventually(lambda: running.process.log("stopping"))
+        if stops == "before the end":
+            await chat.peer.send(chunk(UNREAD), END)
+            await running.turn_in("answered")
+        assert await chat.client.rest() == chunk(UNREAD) + END
+        assert await running.process.wait() == 0
+        assert [turn["state"] for turn in running.turns()] == ["completed"]
+        assert running.admin.lines == []
+        running.no_complaints()
 
 
 async def test_a_hang_up_while_it_stops_changes_nothing(tmp_path: Path) -> None:
