@@ -5,13 +5,15 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import pytest
 
 from sidecar.config import Settings, Upstream
 from tests.deploy.fronts import DEPLOY, replaced
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 ROOT: Final = DEPLOY.parent
 PAGE: Final = (ROOT / "docs" / "DEPLOYING.md").read_text(encoding="utf-8")
