@@ -36,6 +36,7 @@ class Place(StrEnum):
 
 
 REQUEST_PLACES: Final = frozenset({Place.REQUEST_HEADER, Place.REQUEST_JSON, Place.REQUEST_PATH, Place.REQUEST_QUERY})
+ANSWER_PLACES: Final = frozenset({Place.RESPONSE_HEADER, Place.STREAM_JSON})
 _JSON_PLACES: Final = frozenset({Place.REQUEST_JSON, Place.STREAM_JSON, Place.CANCEL_JSON})
 _FIELD_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # a token: RFC 9110, 5.6.2
 _NAME_FORMS: Final = MappingProxyType(

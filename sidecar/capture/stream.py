@@ -19,7 +19,7 @@ from sidecar.capture.pointer import read_json
 from sidecar.capture.watchlist import Watchlist
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from sidecar.capture.sources import Source
 
@@ -62,6 +62,10 @@ class StreamScanner:
         self.skipped_lines = 0
         self.blind = coding not in INFLATABLE | {"identity", ""}
         self.idle = self.blind or self._watchlist.empty
+
+    def may_tell(self, names: Collection[str]) -> bool:
+        """Say whether any of these is still looked for."""
+        return not self.blind and self._watchlist.may_tell(names)
 
     @property
     def final(self) -> dict[str, str]:

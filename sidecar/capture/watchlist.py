@@ -19,7 +19,7 @@ from sidecar.capture.sources import Place, Source
 from sidecar.capture.terminal import Terminal, parse_terminal
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
 TEMP_PREFIX: Final = "temp_"
 _FROM_OUTSIDE: Final = -1
@@ -64,6 +64,10 @@ class Watchlist:
     def empty(self) -> bool:
         """Whether there is nothing left to look for."""
         return not self._watches and not self._terminals
+
+    def may_tell(self, names: Collection[str]) -> bool:
+        """Say whether any of these is still looked for."""
+        return any(watch.name in names for watch in self._watches)
 
     def take(self) -> dict[str, str]:
         """Give what was learned since this was last called."""

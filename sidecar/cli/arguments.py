@@ -65,7 +65,11 @@ def _doctor(commands_of: Commands) -> None:
     doctor.add_argument("--url", help="where clients reach it, with what stands in front (default: listen.address)")
     doctor.add_argument("--route", metavar="PATH", help="the chat's path (default: that of the first [[chat]])")
     doctor.add_argument(
-        "--header", action="append", default=[], metavar="'NAME: VALUE'", help="sent with each chat; may come again"
+        "--header",
+        action="append",
+        default=[],
+        metavar="'NAME: VALUE'|@FILE",
+        help="sent with each chat; may come again; a file has one a line",
     )
     doctor.add_argument("--body", metavar="JSON|@FILE", help="the chat's body (default: one question, stream: true)")
     doctor.add_argument(

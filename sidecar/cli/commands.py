@@ -139,7 +139,7 @@ def doctor(arguments: Namespace) -> int:
     options = Options(
         url=arguments.url,
         route=arguments.route,
-        headers=tuple(arguments.header),
+        headers=tuple(line for text in arguments.header for line in _header_lines(text)),
         body=_body(arguments.body),
         timeout_s=arguments.timeout_s,
     )
@@ -180,11 +180,23 @@ def _body(text: str | None) -> bytes | None:
     """Give the body that is meant: the text itself, or with `@` the file of that name. Raises OperatorError."""
     if text is None or not text.startswith("@"):
         return None if text is None else text.encode()
+    return _file(text[1:], "--body")
+
+
+def _header_lines(text: str) -> list[str]:
+    """Give the header that is meant, or with `@` those in the file of that name, which `ps` shows to nobody."""
+    if not text.startswith("@"):
+        return [text]
+    lines = _file(text[1:], "--header").decode("utf-8", "replace").splitlines()
+    return [line for line in lines if line.strip()]
+
+
+def _file(name: str, option: str) -> bytes:
     try:
-        return Path(text[1:]).read_bytes()
+        return Path(name).read_bytes()
     except (OSError, ValueError) as error:
         reason = (isinstance(error, OSError) and error.strerror) or str(error)
-        raise OperatorError(f"--body: {text[1:]} cannot be read ({reason}); name a file that can") from None
+        raise OperatorError(f"{option}: {name} cannot be read ({reason}); name a file that can") from None
 
 
 async def _read_turns(settings: Settings, state: str | None, limit: int) -> Sequence[Turn]:
@@ -269,6 +281,8 @@ async def _drop(settings: Settings, step_id: int, reason: str) -> None:
 
 def _summary(settings: Settings) -> Iterator[tuple[str, str]]:
     """Say what a configuration comes to: nothing of it can be a secret."""
+    if settings.preset:
+        yield "preset", settings.preset
     yield "listen", settings.listen.address
     yield "upstream", settings.upstream.url
     for chat in settings.chat:

@@ -41,7 +41,7 @@ def run(settings: Settings, options: Options, *, yes: bool, as_json_text: bool) 
     console = Console(highlight=False, emoji=False)
     warning = _WARNING.format(chats=CHATS, method=target.method, url=target.url)
     if not yes:
-        _agree(console, warning)
+        _agree(console, warning, asks=sys.stdin.isatty() and not as_json_text)
     elif not as_json_text:
         console.print(warning, end="", markup=False, soft_wrap=True)
 
@@ -58,9 +58,9 @@ def run(settings: Settings, options: Options, *, yes: bool, as_json_text: bool) 
     return TO_CHANGE if failed(chapters) else 0
 
 
-def _agree(console: Console, warning: str) -> None:
-    """Have the operator agree. Raises OperatorError where there is nobody to ask, or who does not."""
-    if not sys.stdin.isatty():
+def _agree(console: Console, warning: str, *, asks: bool) -> None:
+    """Have the operator agree. Raises OperatorError where nobody is to be asked, or who is does not."""
+    if not asks:
         raise OperatorError(f"{warning.strip()}\nwrite --yes to go on")
     console.print(warning, end="", markup=False, soft_wrap=True)
     if console.input("Go on? [y/N] ", markup=False).strip().lower() not in {"y", "yes"}:

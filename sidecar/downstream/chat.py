@@ -103,7 +103,9 @@ class ChatExchange(TurnExchange):
 
     @property
     def _may_tell(self) -> bool:
-        return self._scan.hopeful
+        """Whether the rest of the answer may tell an id that a call needs: no other is worth reading on for."""
+        turn = self._turn
+        return self._scan.may_tell(frozenset().union(*turn.plan.needs.values()) - turn.captured.keys())
 
     def answer_failed(self, error: PeerError) -> None:
         """Fail; but where the answer's end is only held back, show that first."""

@@ -8,9 +8,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sidecar.capture.response import capture_fields
+from sidecar.capture.sources import ANSWER_PLACES
 from sidecar.capture.stream import StreamScanner
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from sidecar.downstream.body import Piece
     from sidecar.downstream.routes import ChatRoute
     from sidecar.turn.state import Turn
@@ -25,10 +28,12 @@ class AnswerScan:
         self._scanner: StreamScanner | None = None
         self._begun = False
 
-    @property
-    def hopeful(self) -> bool:
-        """Whether the rest of the answer may still tell something."""
-        return not self._begun or self._scanner is not None
+    def may_tell(self, names: Collection[str]) -> bool:
+        """Say whether the rest of the answer may still tell any of these: whether a source of theirs looks there."""
+        if self._begun:
+            return self._scanner is not None and self._scanner.may_tell(names)
+        sources = (source for name in names for source in self._route.sources.get(name, ()))
+        return any(source.place in ANSWER_PLACES for source in sources)
 
     def head(self, head: Head, turn: Turn, *, terminal: bool) -> dict[str, str]:
         """Give what the head tells. `terminal` says whether the frame that ends the answer matters."""

@@ -85,6 +85,15 @@ async def test_an_admin_api_that_says_done_and_does_nothing(tmp_path: Path) -> N
     assert "still shows the conversation" in told.findings["admin_rollback"]["what"]
 
 
+async def test_headers_come_from_a_file_and_are_sent_with_each_chat(tmp_path: Path) -> None:
+    headers = tmp_path / "headers.txt"
+    headers.write_text("Authorization: Bearer alice\n\nX-Two: 2\n")
+    async with ward(tmp_path) as running:
+        told = await running.doctor(None, "--header", f"@{headers}")
+        assert told.findings["cancel_endpoint"]["grade"] != "fail", "a stranger's cancel would not count"
+        assert "alice" not in told.text
+
+
 async def test_a_url_that_leads_elsewhere(tmp_path: Path) -> None:
     async with ward(tmp_path) as running:
         told = await running.doctor(running.backend.url)

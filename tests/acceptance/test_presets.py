@@ -282,6 +282,17 @@ async def test_an_id_that_is_told_only_after_the_person_left_still_counts(talk: 
     assert double.calls == list(talk.calls)
 
 
+async def test_without_the_header_a_llama_cpp_stream_is_closed_at_once_and_its_turn_is_unresolved(
+    tmp_path: Path,
+) -> None:
+    double = Double(openai("Hi"))
+    async with double.listening("/v1/chat/completions"), sidecar_before(double, toml("llama-cpp"), tmp_path, {}) as url:
+        await abandon(f"{url}/v1/chat/completions", {"messages": MESSAGES}, {}, seen=openai("Hi"))
+        await eventually(lambda: double.closed == 1, DEADLINE_S)
+    assert double.calls == []
+    assert states(tmp_path) == ["unresolved"]
+
+
 async def test_the_file_comes_first_key_by_key(tmp_path: Path) -> None:
     mine = """
     [admin]
