@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -16,11 +16,11 @@ import aiosqlite
 
 from sidecar.errors import JournalUnavailableError
 from sidecar.journal.queries import QUERIES
-from sidecar.journal.queue import BEGIN_IN_TURN, STEP_ASIDE
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
 
+    from sidecar.journal.queue import WriteQueue
     from sidecar.journal.rows import Values
 
 Result = TypeVar("Result")
@@ -77,11 +77,11 @@ class Reader:
 
 
 class Writer:
-    """The connection that writes, for one transaction at a time; `queued`: in turn with those of other processes."""
+    """The connection that writes, for one transaction at a time; with a `queue`, in turn with other processes."""
 
-    def __init__(self, connection: aiosqlite.Connection, *, queued: bool = False) -> None:
+    def __init__(self, connection: aiosqlite.Connection, queue: WriteQueue | None = None) -> None:
         self._connection = connection
-        self._queued = queued
+        self._queue = queue
         self._lock = asyncio.Lock()
 
     async def run(self, work: Callable[[sqlite3.Connection], Result], *, durable: bool = True) -> Result:
@@ -100,48 +100,20 @@ class Writer:
         if not durable:
             connection.execute(_LAX)
         try:
-            connection.executescript(BEGIN_IN_TURN) if self._queued else connection.execute("BEGIN IMMEDIATE")
-            result = work(connection)
-            connection.executescript(STEP_ASIDE) if self._queued else connection.commit()
-        except BaseException:
-            with suppress(sqlite3.Error):
-                connection.rollback()
-                if self._queued:
-                    connection.execute(STEP_ASIDE).fetchall()
-            raise
+            with self._queue.turn() if self._queue else nullcontext():
+                return _in_transaction(connection, work)
         finally:
             if not durable:
                 connection.execute(_DURABLE)
-        return result
 
-    @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[aiosqlite.Connection]:
-        """Commit what is done within the context, or nothing of it. Raises what the library raises."""
-        async with self._lock:
-            try:
-                await self._begin()
-                yield self._connection
-                await self._commit()
-            except BaseException:
-                await self._roll_back()
-                raise
 
-    async def _begin(self) -> None:
-        if self._queued:
-            await self._connection.executescript(BEGIN_IN_TURN)
-        else:
-            await self._connection.execute("BEGIN IMMEDIATE")
-
-    async def _commit(self) -> None:
-        if self._queued:
-            await self._connection.executescript(STEP_ASIDE)
-        else:
-            await self._connection.commit()
-
-    async def _roll_back(self) -> None:
-        # Whoever is cancelled while waiting leaves a statement queued; this comes after it in the same queue, and
-        # is queued before the lock is free again. Nothing happens where SQLite itself has already rolled back.
-        with suppress(sqlite3.Error, ValueError):
-            await self._connection.rollback()
-            if self._queued:
-                await self._connection.execute_fetchall(STEP_ASIDE)
+def _in_transaction(connection: sqlite3.Connection, work: Callable[[sqlite3.Connection], Result]) -> Result:
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+        result = work(connection)
+        connection.commit()
+    except BaseException:
+        with suppress(sqlite3.Error):
+            connection.rollback()
+        raise
+    return result

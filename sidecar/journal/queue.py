@@ -9,33 +9,31 @@ from __future__ import annotations
 
 import fcntl
 import os
-from contextlib import asynccontextmanager
-from functools import partial
-from typing import TYPE_CHECKING, Final
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from sidecar.journal.lock import FILE_MODE
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
-    import aiosqlite
-
-BEGIN_IN_TURN: Final = "SELECT queue_up(); BEGIN IMMEDIATE"
-STEP_ASIDE: Final = "SELECT step_aside()"
-"""As a script, it commits before it runs."""
+    from collections.abc import Iterator
 
 
-@asynccontextmanager
-async def queueing(connection: aiosqlite.Connection, path: str) -> AsyncIterator[None]:
-    """Let the two statements be run on the connection, whose thread then waits. Raises sqlite3.Error, OSError."""
-    fd = _open(path)
-    try:
-        await connection.create_function("queue_up", 0, partial(fcntl.flock, fd, fcntl.LOCK_EX))
-        await connection.create_function("step_aside", 0, partial(fcntl.flock, fd, fcntl.LOCK_UN))
-        yield
-    finally:
-        os.close(fd)
+class WriteQueue:
+    """The queue of a journal's writers, as one of them has it."""
 
+    def __init__(self, path: str) -> None:
+        """Take a place to wait at. Raises OSError."""
+        self._fd = os.open(os.path.realpath(path) + ".queue", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
 
-def _open(path: str) -> int:
-    return os.open(os.path.realpath(path) + ".queue", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """Wait, with this thread, until it is this writer's turn; it is the next one's after the context."""
+        fcntl.flock(self._fd, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            fcntl.flock(self._fd, fcntl.LOCK_UN)
+
+    def close(self) -> None:
+        """Leave."""
+        os.close(self._fd)

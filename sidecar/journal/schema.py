@@ -29,6 +29,7 @@ VERSION: Final = len(MIGRATIONS)
 CHECKED_BYTES_MAX: Final = 64 * 1024 * 1024
 """A larger file is not read through at every start."""
 _PRINCIPAL_KEY: Final = "principal_key"
+_PROCESSES: Final = "processes"
 _PRINCIPAL_KEY_BYTES: Final = 32
 
 
@@ -84,6 +85,19 @@ async def attach(connection: aiosqlite.Connection, path: str) -> bytes:
             "start this version's sidecar on it first"
         )
     return await _principal_key(connection, path)
+
+
+def spread(processes: int, connection: sqlite3.Connection) -> None:
+    """Give each of so many processes its share of what may still move, if they were not as many last time.
+
+    To be run in a transaction.
+    """
+    known = connection.execute(QUERIES["read_meta"], {"key": _PROCESSES}).fetchone()
+    if (int(known[0]) if known else 1) == processes:
+        return
+    for query in ("spread_turns", "spread_steps"):
+        connection.execute(QUERIES[query], {"processes": processes})
+    connection.execute(QUERIES["note_meta"], {"key": _PROCESSES, "value": str(processes).encode()})
 
 
 async def _version(connection: aiosqlite.Connection, path: str) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from contextlib import AsyncExitStack
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from sidecar.engine.ports import Neighbours
@@ -16,7 +17,7 @@ from sidecar.journal.connection import Reader, Writer, connected, faults_told
 from sidecar.journal.group_commit import GroupCommit
 from sidecar.journal.lock import OwnerLock
 from sidecar.journal.queries import QUERIES
-from sidecar.journal.queue import queueing
+from sidecar.journal.queue import WriteQueue
 from sidecar.journal.reads import JournalReads
 from sidecar.journal.rows import (
     NO_STEP,
@@ -24,10 +25,11 @@ from sidecar.journal.rows import (
     read_owed_step,
     read_tombstone,
 )
-from sidecar.journal.schema import attach, make_file, prepare, refusals, require_file
+from sidecar.journal.schema import attach, make_file, prepare, refusals, require_file, spread
 
 if TYPE_CHECKING:
     import asyncio
+    import sqlite3
     from collections.abc import Callable, Sequence
 
     import aiosqlite
@@ -39,7 +41,6 @@ if TYPE_CHECKING:
 
 IDS_AT_ONCE: Final = 500
 WHOLE: Final = Share()
-_PROCESSES: Final = "processes"
 
 
 class SqliteJournal(JournalReads):
@@ -59,6 +60,7 @@ class SqliteJournal(JournalReads):
         principal_key: bytes,
         plan_of: Callable[[str], Plan],
         share: Share,
+        queue: WriteQueue | None,
         lock: OwnerLock | None,
         resources: AsyncExitStack,
         observer: CommitObserver | None = None,
@@ -72,7 +74,7 @@ class SqliteJournal(JournalReads):
         self._owner = {"owner": share.number}
         self._share = share
         self._reader = Reader(reading, path)
-        self._writer = Writer(writing, queued=share.of > 1)
+        self._writer = Writer(writing, queue)
         self._group_commit = GroupCommit(self._writer, path, observer)
         self._group_commit.start()
         self._resources = resources
@@ -101,11 +103,12 @@ class SqliteJournal(JournalReads):
                 make_file(path)
             else:
                 require_file(path)
+            queue = WriteQueue(path) if share.of > 1 else None
+            if queue is not None:
+                resources.callback(queue.close)
             with refusals(path):
                 writing = await resources.enter_async_context(connected(path))
                 key = await (prepare(writing, path, clock) if own else attach(writing, path))
-                if share.of > 1:
-                    await resources.enter_async_context(queueing(writing, path))
                 reading = await resources.enter_async_context(connected(path))
                 await reading.execute("PRAGMA query_only = ON")
             return cls(
@@ -115,6 +118,7 @@ class SqliteJournal(JournalReads):
                 principal_key=key,
                 plan_of=plan_of,
                 share=share,
+                queue=queue,
                 lock=lock,
                 resources=resources.pop_all(),
                 observer=observer,
@@ -130,8 +134,7 @@ class SqliteJournal(JournalReads):
     async def probe(self) -> None:
         """Begin a transaction and end it: whoever waits for the journal would come through, too."""
         with faults_told(self._path):
-            async with self._writer.transaction():
-                pass
+            await self._writer.run(lambda _: None)
 
     def submit(self, change: Change) -> asyncio.Future[None]:
         """Queue a change; the future is done once it is durable, or fails with JournalUnavailableError."""
@@ -205,14 +208,8 @@ class SqliteJournal(JournalReads):
 
         Nobody else may use the journal meanwhile.
         """
-        processes = str(self._share.of).encode()
         with faults_told(self._path):
-            async with self._writer.transaction() as connection:
-                known = list(await connection.execute_fetchall(QUERIES["read_meta"], {"key": _PROCESSES}))
-                if (known[0][0] if known else b"1") != processes:
-                    for query in ("spread_turns", "spread_steps"):
-                        await connection.execute(QUERIES[query], {"processes": self._share.of})
-                    await connection.execute(QUERIES["note_meta"], {"key": _PROCESSES, "value": processes})
+            await self._writer.run(partial(spread, self._share.of))
 
     async def tombstones(self, *, now: float) -> list[Tombstone]:
         """Give the tombstones that have not expired."""
@@ -250,5 +247,4 @@ class SqliteJournal(JournalReads):
     async def _change(self, query: str, values: Values) -> int:
         """Run one statement in a transaction of its own; give the number of rows it changed."""
         with faults_told(self._path):
-            async with self._writer.transaction() as connection:
-                return (await connection.execute(QUERIES[query], values)).rowcount
+            return await self._writer.run(lambda connection: connection.execute(QUERIES[query], values).rowcount)

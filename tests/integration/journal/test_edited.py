@@ -11,6 +11,7 @@ from sidecar.errors import JournalUnavailableError
 from sidecar.turn.state import StepKind
 
 if TYPE_CHECKING:
+    import sqlite3
     from collections.abc import Callable
 
     from sidecar.journal.store import SqliteJournal
@@ -32,8 +33,11 @@ async def test_what_was_edited_by_hand_is_told(
     journal: SqliteJournal, make_turn: Callable[..., Turn], sql: str, what: str
 ) -> None:
     await journal.submit(Change(turn=make_turn(), owed=(StepKind.CANCEL,), at=1.0))
-    async with journal._writer.transaction() as connection:
-        await connection.execute("PRAGMA ignore_check_constraints = ON")
-        await connection.execute(sql)
+
+    def edit(connection: sqlite3.Connection) -> None:
+        connection.execute("PRAGMA ignore_check_constraints = ON")
+        connection.execute(sql)
+
+    await journal._writer.run(edit)
     with pytest.raises(JournalUnavailableError, match=what):
         await journal.load("t1")
