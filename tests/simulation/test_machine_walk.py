@@ -98,7 +98,9 @@ def may_happen(world: World) -> Iterator[Event]:
         yield Restarted(at=AT)
     for kind in world.turn.steps:
         yield from (StepDelivered(at=AT, kind=kind), StepDied(at=AT, kind=kind))
-        yield from (StepDropped(at=AT, kind=kind), StepRevived(at=AT, kind=kind))
+        yield StepRevived(at=AT, kind=kind)
+        if StepState.DROPPED not in world.turn.steps.values():  # one is like another, and worlds are many
+            yield StepDropped(at=AT, kind=kind)
     if StepKind.ROLLBACK in world.turn.steps:
         yield KEPT
     if StepKind.VERIFY in world.turn.steps:
