@@ -236,7 +236,7 @@ def _kind(hint: Any) -> str:  # noqa: ANN401, PLR0911  (a type; a case each)
         return KINDS[alias] + _bounds(hint)
     origin, inner = get_origin(hint), get_args(hint)
     if origin is Annotated:
-        return _kind(inner[0])
+        return _kind(inner[0]) + _bounds(hint)
     if origin in {Union, UnionType}:
         return _kind(next(one for one in inner if one is not type(None)))
     if origin is Literal:

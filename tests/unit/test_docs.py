@@ -94,6 +94,12 @@ def test_anchors_are_there(page: Path) -> None:
     assert [(path.name, anchor) for path, anchor in targets if anchor not in anchors_of(path)] == []
 
 
+def test_every_page_can_be_found_from_the_index() -> None:
+    index = (ROOT / "docs" / "README.md").read_text(encoding="utf-8")
+    pages = {page.name for page in PAGES if page.parent == ROOT / "docs"} - {"README.md"}
+    assert pages <= {link.partition("#")[0] for link in LINK.findall(index)}
+
+
 def test_the_links_are_found() -> None:
     assert "docs/ARCHITECTURE.md" in LINK.findall(README)
 
