@@ -9,20 +9,18 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import sys
 import time
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from sidecar.cli import tables, timeline
+from sidecar.cli.given import body, header_lines, load_settings
 from sidecar.cli.tail import POLL_S, Tail, Wanted
 from sidecar.config import (
     OFF,
     Settings,
     effective_toml,
-    load,
     preset_about,
     preset_names,
     preset_text,
@@ -48,13 +46,13 @@ def run(arguments: Namespace) -> int:
     """Relay until told to stop."""
     from sidecar.app import run as run_app
 
-    run_app(partial(_load, arguments))
+    run_app(partial(load_settings, arguments))
     return 0
 
 
 def check(arguments: Namespace) -> int:
     """Tell every problem of a configuration, or what it comes to: in short, or (`--show`) every key of it."""
-    settings = _load(arguments)
+    settings = load_settings(arguments)
     _check_files(settings)
     if arguments.show:
         sys.stdout.write(effective_toml(settings, read_table(arguments.config)))
@@ -77,14 +75,14 @@ def presets(arguments: Namespace) -> int:
 
 def list_turns(arguments: Namespace) -> int:
     """Show turns, newest first."""
-    turns = asyncio.run(_read_turns(_load(arguments), arguments.state, arguments.limit))
+    turns = asyncio.run(_read_turns(load_settings(arguments), arguments.state, arguments.limit))
     sys.stdout.write(tables.turns_json(turns) if arguments.json else tables.turns_table(turns, now=time.time()))
     return 0
 
 
 def show_turn(arguments: Namespace) -> int:
     """Show one turn, and all that happened to it."""
-    history = asyncio.run(_read_history(_load(arguments), arguments.id))
+    history = asyncio.run(_read_history(load_settings(arguments), arguments.id))
     sys.stdout.write(timeline.history_json(history) if arguments.json else timeline.timeline(history))
     return 0
 
@@ -97,34 +95,34 @@ def tail(arguments: Namespace) -> int:
         route=arguments.route,
         id=arguments.id,
     )
-    asyncio.run(_follow(_load(arguments), wanted, arguments.last, as_json=arguments.json))
+    asyncio.run(_follow(load_settings(arguments), wanted, arguments.last, as_json=arguments.json))
     return 0
 
 
 def cancel(arguments: Namespace) -> int:
     """Have a turn cancelled."""
-    asyncio.run(_cancel(_load(arguments), arguments.id))
+    asyncio.run(_cancel(load_settings(arguments), arguments.id))
     sys.stdout.write(f"turn {arguments.id} will be cancelled\n")
     return 0
 
 
 def list_outbox(arguments: Namespace) -> int:
     """Show rows of the outbox, newest first."""
-    rows = asyncio.run(_read_outbox(_load(arguments), arguments.state, arguments.limit))
+    rows = asyncio.run(_read_outbox(load_settings(arguments), arguments.state, arguments.limit))
     sys.stdout.write(tables.outbox_json(rows) if arguments.json else tables.outbox_table(rows, now=time.time()))
     return 0
 
 
 def retry(arguments: Namespace) -> int:
     """Have dead steps tried again."""
-    revived = asyncio.run(_retry(_load(arguments), arguments.id))
+    revived = asyncio.run(_retry(load_settings(arguments), arguments.id))
     sys.stdout.write(f"{revived} dead step{'' if revived == 1 else 's'} will be tried again\n")
     return 0
 
 
 def drop(arguments: Namespace) -> int:
     """Have a step given up for good."""
-    asyncio.run(_drop(_load(arguments), arguments.id, arguments.reason))
+    asyncio.run(_drop(load_settings(arguments), arguments.id, arguments.reason))
     sys.stdout.write(f"step {arguments.id} will be dropped\n")
     return 0
 
@@ -134,13 +132,13 @@ def doctor(arguments: Namespace) -> int:
     from sidecar.doctor import Options
     from sidecar.doctor import run as run_doctor
 
-    settings = _load(arguments)
+    settings = load_settings(arguments)
     set_up_logging(settings.log)
     options = Options(
         url=arguments.url,
         route=arguments.route,
-        headers=tuple(line for text in arguments.header for line in _header_lines(text)),
-        body=_body(arguments.body),
+        headers=tuple(line for text in arguments.header for line in header_lines(text)),
+        body=body(arguments.body),
         timeout_s=arguments.timeout_s,
     )
     return run_doctor(settings, options, yes=arguments.yes, as_json_text=arguments.json)
@@ -157,14 +155,6 @@ def demo(arguments: Namespace) -> int:
     return play(once=arguments.once)
 
 
-def _load(arguments: Namespace) -> Settings:
-    if arguments.config is None:
-        raise OperatorError(
-            "which configuration? Name its file with -c FILE (config.example.toml is one to start from)"
-        )
-    return load(arguments.config, os.environ)
-
-
 def _check_files(settings: Settings) -> None:
     """Look into the files that the configuration names. Raises ConfigError."""
     from sidecar.upstream.tls import check_tls
@@ -174,29 +164,6 @@ def _check_files(settings: Settings) -> None:
         from sidecar.host.tls import ServerTls
 
         ServerTls.load(settings.listen.tls)
-
-
-def _body(text: str | None) -> bytes | None:
-    """Give the body that is meant: the text itself, or with `@` the file of that name. Raises OperatorError."""
-    if text is None or not text.startswith("@"):
-        return None if text is None else text.encode()
-    return _file(text[1:], "--body")
-
-
-def _header_lines(text: str) -> list[str]:
-    """Give the header that is meant, or with `@` those in the file of that name, which `ps` shows to nobody."""
-    if not text.startswith("@"):
-        return [text]
-    lines = _file(text[1:], "--header").decode("utf-8", "replace").splitlines()
-    return [line for line in lines if line.strip()]
-
-
-def _file(name: str, option: str) -> bytes:
-    try:
-        return Path(name).read_bytes()
-    except (OSError, ValueError) as error:
-        reason = (isinstance(error, OSError) and error.strerror) or str(error)
-        raise OperatorError(f"{option}: {name} cannot be read ({reason}); name a file that can") from None
 
 
 async def _read_turns(settings: Settings, state: str | None, limit: int) -> Sequence[Turn]:
