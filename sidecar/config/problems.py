@@ -33,7 +33,7 @@ class Problem:
     def line(self, filled_in: Mapping[str, str]) -> str:
         """Give the line; values from the environment (by name) appear as their `${NAME}`."""
         text = _mask(f"{self.what}; {self.mend}" if self.mend else self.what, filled_in)
-        return f"{key_text(self.loc)}: {' '.join(text.split())}"
+        return f"{key_text(self.loc)}: {_printable(' '.join(text.split()))}"
 
 
 def key_text(loc: Loc) -> str:
@@ -50,6 +50,11 @@ def key_text(loc: Loc) -> str:
 def touches(one: Loc, other: Loc) -> bool:
     """Say whether one place holds the other, or is it."""
     return all(mine == yours for mine, yours in zip(one, other, strict=False))
+
+
+def _printable(text: str) -> str:
+    """Escape what a terminal might obey."""
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
 def _mask(text: str, filled_in: Mapping[str, str]) -> str:

@@ -108,6 +108,7 @@ class Exchange:
         del over
         self._connection.vacate()
         self._upload.stop()
+        self._request.body.abandon()
         self.tally.bytes_up += self._request.body.size
         self._end(keep=self._answer.keeps)
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Protocol
 
+from sidecar.errors import DownstreamGoneError
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -91,6 +93,11 @@ class RequestBody:
         if taker is not None:
             taker.body_broke(error)
         self._wake()
+
+    def abandon(self) -> None:
+        """Let nobody wait for it any more."""
+        if self._waiter is not None:
+            self.fail(DownstreamGoneError("the request is over"))
 
     async def gather(self, limit: int) -> tuple[bytes, bool]:
         """Give the body proper up to about `limit` bytes, and whether that is all; it stays held. Raises PeerError.

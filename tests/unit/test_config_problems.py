@@ -486,3 +486,9 @@ def test_a_place_touches_what_holds_it_and_what_it_holds() -> None:
 
 def test_short_values_are_not_masked() -> None:
     assert Problem(("k",), "a1 and abcd", "mend it").line({"A": "a", "B": "abcd"}) == "k: a1 and ${B}; mend it"
+
+
+def test_what_a_terminal_might_obey_is_escaped() -> None:
+    (problem,) = problems_of('[[chat]]\nbegins = "request.json:\\u001b[31mred"')
+    assert problem.isprintable()
+    assert "\\x1b[31mred" in problem
