@@ -19,6 +19,7 @@ import structlog
 from sidecar.app.console import console_of, watch_sizes
 from sidecar.app.edge import cancel_desk, downstream_edge
 from sidecar.app.place import Place
+from sidecar.app.tracing import traced
 from sidecar.config import InForce
 from sidecar.downstream.server import Front
 from sidecar.engine.dispatcher import Dispatcher, Pace
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
 
     from sidecar.config import Admin, ClientTls, Settings
     from sidecar.downstream.edge import Edge
-    from sidecar.engine.ports import TurnObserver
+    from sidecar.engine.ports import AdminApi, TurnObserver
 
 LEASE_MARGIN_S: Final = 30.0
 LAST_TURNS_S: Final = 2.0
@@ -121,6 +122,8 @@ class Sidecar:
             await self.admin.use(await _admin_client(settings, self.in_force))
         self.in_force.use(settings)
         self.doors.show(certificate)
+        if self.edge.tracer is not None:
+            self.edge.tracer.sample(settings.tracing.sample_ratio)
         self.dispatcher.use(**_pace(settings))
         self.sweeper.use(temp_ttl_s=settings.journal.temp_ttl_s)
         self.pruner.use(retention_s=settings.journal.retention_s)
@@ -190,7 +193,8 @@ async def _assemble(settings: Settings, host: Host, place: Place, stack: AsyncEx
     await recover(journal, clock, metrics)
     admin = AdminNow(await _admin_client(settings, in_force))
     stack.push_async_callback(admin.close)
-    driver, dispatcher = _engine(settings, journal, admin, place, metrics)
+    admin_api, tracer = traced(admin, settings.tracing, stack)
+    driver, dispatcher = _engine(settings, journal, admin_api, place, metrics)
     sweeper = Sweeper(journal, driver, clock, temp_ttl_s=settings.journal.temp_ttl_s)
     pruner = Pruner(journal, clock, retention_s=settings.journal.retention_s)
     orders = Orders(journal, driver, clock)
@@ -200,7 +204,7 @@ async def _assemble(settings: Settings, host: Host, place: Place, stack: AsyncEx
     pools: WeakSet[UpstreamPool] = WeakSet()
     stack.push_async_callback(_close_all, pools)
     await place.announce()
-    edge = replace(await downstream_edge(settings, journal, admin, driver, stack), observer=metrics)
+    edge = replace(await downstream_edge(settings, journal, admin_api, driver, stack), observer=metrics, tracer=tracer)
     pools.add(edge.pool)
     front = Front(edge)
     stack.push_async_callback(front.shutdown, LAST_CONNECTIONS_S)
@@ -234,7 +238,7 @@ async def _admin_client(settings: Settings, in_force: InForce) -> AdminClient:
 
 
 def _engine(
-    settings: Settings, journal: SqliteJournal, admin: AdminNow, place: Place, observer: TurnObserver
+    settings: Settings, journal: SqliteJournal, admin: AdminApi, place: Place, observer: TurnObserver
 ) -> tuple[Driver, Dispatcher]:
     """Join the two that need each other: what the driver owes wakes the dispatcher, which feeds the driver."""
     owed, clock = Wakeup(), time.time

@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 
     from sidecar.config import Settings
     from sidecar.engine.driver import Driver
+    from sidecar.engine.ports import AdminApi
     from sidecar.journal.store import SqliteJournal
-    from sidecar.upstream.admin_now import AdminNow
 
 
 async def downstream_edge(
     settings: Settings,
     journal: SqliteJournal,
-    admin: AdminNow,
+    admin: AdminApi,
     driver: Driver,
     stack: AsyncExitStack,
 ) -> Edge:

@@ -53,7 +53,9 @@ def run(arguments: Namespace) -> int:
 def check(arguments: Namespace) -> int:
     """Tell every problem of a configuration, or what it comes to: in short, or (`--show`) every key of it."""
     settings = load_settings(arguments)
-    _check_files(settings)
+    from sidecar.app.check import check_machine
+
+    check_machine(settings)
     if arguments.show:
         sys.stdout.write(effective_toml(settings, read_table(arguments.config)))
         return 0
@@ -153,17 +155,6 @@ def demo(arguments: Namespace) -> int:
     if arguments.port is not None:
         raise OperatorError("--port is the backend's, and goes with --backend-only")
     return play(once=arguments.once)
-
-
-def _check_files(settings: Settings) -> None:
-    """Look into the files that the configuration names. Raises ConfigError."""
-    from sidecar.upstream.tls import check_tls
-
-    check_tls(settings)
-    if settings.listen.tls is not None:
-        from sidecar.host.tls import ServerTls
-
-        ServerTls.load(settings.listen.tls)
 
 
 async def _read_turns(settings: Settings, state: str | None, limit: int) -> Sequence[Turn]:

@@ -30,6 +30,7 @@ from sidecar.config.settings import (
     Tls,
 )
 from sidecar.config.show import effective_toml
+from sidecar.config.tracing import Tracing
 from sidecar.config.upstream import ClientTls, Drain, Upstream
 from sidecar.config.values import OFF, OWN_NAMES, Begins, Seconds, Sources
 
@@ -63,6 +64,7 @@ __all__ = [
     "Sources",
     "TcpAddress",
     "Tls",
+    "Tracing",
     "UnixAddress",
     "Upstream",
     "changed_keys",

@@ -20,9 +20,13 @@ AT_START: Final = frozenset(
         ("listen", "workers"),
         ("journal", "path"),
         ("console", "address"),
+        ("tracing", "endpoint"),
+        ("tracing", "headers"),
+        ("tracing", "service_name"),
     }
 )
-"""The settings that are read once: addresses are bound, a journal is owned, and processes are counted by then.
+"""The settings that are read once: addresses are bound, a journal is owned, processes are counted, and
+a collector is known by then.
 
 Of `listen.tls` it is only whether there is any; its files are read again.
 """

@@ -16,6 +16,7 @@ from sidecar.config.explain import kind_of
 from sidecar.config.files import FilePath, JournalPath, UnixMode
 from sidecar.config.leaving import Leaving, Reaction
 from sidecar.config.section import Section
+from sidecar.config.tracing import Tracing
 from sidecar.config.upstream import ClientTls, Upstream
 from sidecar.config.urls import AdminUrl
 from sidecar.config.values import (
@@ -273,6 +274,7 @@ class Settings(Section):
     journal: JournalSettings = JournalSettings()
     console: Console = Console()
     log: Log = Log()
+    tracing: Tracing = Tracing()
 
     @property
     def admin_url(self) -> str:

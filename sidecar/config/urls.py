@@ -58,6 +58,12 @@ def _admin_url(text: str) -> str:
     return text.rstrip("/")
 
 
+def _collector_url(text: str) -> str:
+    if text and not _http_url(text).path.strip("/"):
+        raise ValueError("has no path; write where traces are taken, as http://127.0.0.1:4318/v1/traces")
+    return text
+
+
 def _socket_url(text: str) -> str:
     if not text.removeprefix(_UNIX).startswith("/"):
         raise ValueError("names no absolute path of a Unix socket; write for example unix:/run/backend.sock")
@@ -80,7 +86,7 @@ def _http_url(text: str) -> SplitResult:
     if port == 0:
         raise ValueError("has port 0, which nobody listens on; write the port of the backend")
     if parts.username is not None or parts.password is not None:
-        raise ValueError("carries a user or password; leave them out; admin.headers can have an Authorization")
+        raise ValueError("carries a user or password; leave them out; the section's headers can have an Authorization")
     if "?" in text or "#" in text:
         raise ValueError("has a query or fragment; leave out what stands from '?' or '#' on")
     return parts
@@ -95,3 +101,4 @@ def _server_name(text: str) -> str:
 UpstreamUrl: TypeAlias = Annotated[str, AfterValidator(_upstream_url)]
 AdminUrl: TypeAlias = Annotated[str, AfterValidator(_admin_url)]
 ServerName: TypeAlias = Annotated[str, AfterValidator(_server_name)]
+CollectorUrl: TypeAlias = Annotated[str, AfterValidator(_collector_url)]

@@ -38,7 +38,8 @@ _VISIBLE: Final = re.compile(r"[!-~]+")
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "TRACE", "PATCH", "QUERY"})
 
 
-def _number(value: object) -> object:
+def number(value: object) -> object:
+    """Let through what is no truth value."""
     if isinstance(value, bool):  # which pydantic would take for 0 or 1
         raise ValueError(f"must be a number, is {str(value).lower()}; write it without quotes")  # noqa: TRY004  (pydantic's)
     return value
@@ -212,15 +213,15 @@ def _token(text: str) -> str:
     return text
 
 
-Seconds: TypeAlias = Annotated[float, Field(gt=0, le=SECONDS_MAX), BeforeValidator(_number)]
-SecondsOrNone: TypeAlias = Annotated[float, Field(ge=0, le=SECONDS_MAX), BeforeValidator(_number)]
-Count: TypeAlias = Annotated[int, Field(ge=1, le=COUNT_MAX), BeforeValidator(_number)]
-CountOrNone: TypeAlias = Annotated[int, Field(ge=0, le=COUNT_MAX), BeforeValidator(_number)]
+Seconds: TypeAlias = Annotated[float, Field(gt=0, le=SECONDS_MAX), BeforeValidator(number)]
+SecondsOrNone: TypeAlias = Annotated[float, Field(ge=0, le=SECONDS_MAX), BeforeValidator(number)]
+Count: TypeAlias = Annotated[int, Field(ge=1, le=COUNT_MAX), BeforeValidator(number)]
+CountOrNone: TypeAlias = Annotated[int, Field(ge=0, le=COUNT_MAX), BeforeValidator(number)]
 Ascending: TypeAlias = Annotated[tuple[Seconds, ...], AfterValidator(_ascending)]
 HalfClose: TypeAlias = Annotated[Literal["cancel"], BeforeValidator(_half_close)]
 Pointer: TypeAlias = Annotated[str, AfterValidator(_pointer)]
-Status: TypeAlias = Annotated[int, Field(ge=100, le=599), BeforeValidator(_number)]
-Workers: TypeAlias = Annotated[int, Field(ge=1, le=WORKERS_MAX), BeforeValidator(_number)]
+Status: TypeAlias = Annotated[int, Field(ge=100, le=599), BeforeValidator(number)]
+Workers: TypeAlias = Annotated[int, Field(ge=1, le=WORKERS_MAX), BeforeValidator(number)]
 ListenAddress: TypeAlias = Annotated[str, AfterValidator(_listen_address)]
 ConsoleAddress: TypeAlias = Annotated[str, AfterValidator(_console_address)]
 Network: TypeAlias = Annotated[IPv4Network | IPv6Network, PlainValidator(_network)]

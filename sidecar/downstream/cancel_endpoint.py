@@ -53,6 +53,7 @@ class CancelExchange(Exchange):
     def __init__(self, edge: Edge, front: Front, connection: Connection, request: Request, match: CancelMatch) -> None:
         super().__init__(edge, front, connection, request)
         self._chat = match.chat
+        self._route = match.chat.cancel_path
 
     def report(self) -> None:
         """Write a line of its own: it is no exchange with the upstream."""

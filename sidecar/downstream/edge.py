@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from sidecar.engine.late_content import LateContent
     from sidecar.engine.ports import AdminApi, Clock
     from sidecar.engine.tombstones import Tombstones
+    from sidecar.telemetry.spans import Tracer
     from sidecar.upstream.pool import UpstreamPool
 
 
@@ -42,5 +43,7 @@ class Edge:
     waste: Waste = field(default_factory=Waste)
     quota: Quota = field(default_factory=Quota)
     observer: ExchangeObserver = field(default_factory=Unobserved)
+    tracer: Tracer | None = None
+    """Begins spans, where traces are wanted."""
     draining: set[object] = field(default_factory=set)
     """The exchanges whose abandoned answers are being read on; `upstream.drain.streams_max` bounds their number."""

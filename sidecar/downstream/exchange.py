@@ -19,6 +19,7 @@ from sidecar.downstream.answers import answer_for
 from sidecar.downstream.body import Piece
 from sidecar.downstream.headers import forwarded
 from sidecar.downstream.tally import DOWNSTREAM_LEFT, Tally, log_exchange
+from sidecar.downstream.trace import trace_of
 from sidecar.downstream.tunnel import Tunnel
 from sidecar.downstream.upload import Upload
 from sidecar.errors import BugError, SidecarError
@@ -61,6 +62,8 @@ class Exchange:
         self._upstream: UpstreamConnection | None = None
         self._upload = Upload(request.body, self._upload_broke)
         self._task: asyncio.Task[None] | None = None
+        self._trace = trace_of(edge.tracer, request, scheme=connection.peer.scheme)
+        self._route: str | None = None
 
     @property
     def turn(self) -> Turn | None:
@@ -90,7 +93,8 @@ class Exchange:
 
     def _run(self, work: Coroutine[None, None, None]) -> None:
         """Do what takes a wait, in the background; what it raises is the exchange's failure."""
-        self._task = self._loop.create_task(self._attempt(work))
+        context = None if self._trace is None else self._trace.context
+        self._task = self._loop.create_task(self._attempt(work), context=context)
 
     async def _attempt(self, work: Coroutine[None, None, None]) -> None:
         try:
@@ -114,6 +118,8 @@ class Exchange:
 
     def _end(self, *, keep: bool) -> None:
         self._front.ended(self)
+        if self._trace is not None:
+            self._trace.end(self.tally, self._route, self.turn, now=self._loop.time())
         self._connection.proceed(keep=keep)
 
     # -- towards the upstream ------------------------------------------------------------------------------------------
@@ -165,7 +171,7 @@ class Exchange:
         upgrade = self._request.head.upgrade if self._offers_upgrade else None
         if upgrade is not None:
             fields += [(b"Connection", b"Upgrade"), (b"Upgrade", upgrade)]
-        return fields
+        return fields if self._trace is None else self._trace.onward(fields)
 
     # -- from the upstream (Requester) ---------------------------------------------------------------------------------
 

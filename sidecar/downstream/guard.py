@@ -55,6 +55,7 @@ class GuardedExchange(Exchange):
     def __init__(self, edge: Edge, front: Front, connection: Connection, request: Request, match: GuardMatch) -> None:
         super().__init__(edge, front, connection, request)
         self._guard = match.guard
+        self._route = match.guard.path
         named = match.path_values.get(CONVERSATION_ID, "")
         self._named = {named} if usable(named) else frozenset()
         self._lists = match.guard.list_ is not None and request.method != "HEAD"

@@ -8,6 +8,7 @@ What a leaving means, the turn and its route's policies decide; here it is only 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from sidecar.downstream.exchange import Exchange
@@ -42,6 +43,7 @@ class TurnExchange(Exchange):
     def __init__(self, edge: Edge, front: Front, connection: Connection, request: Request, match: ChatMatch) -> None:
         super().__init__(edge, front, connection, request)
         self._match = match
+        self._route = match.route.chat.path
         self._live: LiveTurn | None = None
         self._handover = EndHandover(connection, edge.delivery, self._decided)
         self._unseen = Unseen(edge, self._loop, drained=self._drain_over, impatient=self._grace_over)
@@ -80,7 +82,7 @@ class TurnExchange(Exchange):
             return
         self.tally.request_id = newcomer.turn.request_id
         self._count(newcomer.turn.principal)
-        turn = await self._pass_gate(newcomer.turn)
+        turn = await self._pass_gate(self._traced(newcomer.turn))
         if self._over.done():
             return
         await self._let_in(turn)
@@ -99,6 +101,10 @@ class TurnExchange(Exchange):
         if principal != self._edge.principals.nobody(chat.identity):
             self._edge.quota.enter(principal, limit=chat.turns_per_principal_max)
             self._counted = principal
+
+    def _traced(self, turn: Turn) -> Turn:
+        """Let what is done for a turn, whenever that is, be a part of its exchange's trace."""
+        return turn if self._trace is None else replace(turn, traceparent=self._trace.traceparent)
 
     async def _pass_gate(self, turn: Turn) -> Turn:
         """Wait for what is in the turn's way; give it as it is by then. Nothing is awaited behind the last look."""
