@@ -10,6 +10,7 @@ from sidecar.app.assemble import Sidecar
 from sidecar.app.loop import new_event_loop
 from sidecar.app.parent import Parent
 from sidecar.host import HangUps, Host, Inherited, Signals, Supervisor
+from sidecar.host.descriptors import raise_limit
 from sidecar.telemetry import set_up_logging
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ def run(read: Callable[[], Settings]) -> None:
     """Run until SIGTERM or SIGINT; SIGHUP has the settings read again. Raises OperatorError where it cannot start."""
     settings = read()
     set_up_logging(settings.log)
+    raise_limit(settings)
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
         runner.run(_run(settings, read))
 

@@ -101,7 +101,7 @@ class Connection(Line):
         if self._closing or self._tunnel is not None:
             return
         if not keep or self._front.retiring:
-            self._end(unread=unread)
+            self._end(unread=unread or bool(ahead))
             return
         self._held_back = False
         if ahead:
