@@ -12,7 +12,7 @@ from sidecar.wire.framing import LengthBody
 
 
 def body_of(length: int) -> RequestBody:
-    return RequestBody(LengthBody(length), room=lambda: None)
+    return RequestBody(LengthBody(length), lambda: None, held_max=65_536)
 
 
 async def test_a_whole_body_is_gathered_and_stays_held() -> None:
