@@ -8,7 +8,7 @@ import pytest
 
 from tests.deploy.departures import ASKED, DEPARTURES, SHORT, Departure, Moment, play_all, settled
 from tests.deploy.fronts import Caddy, Front, HAProxy, Nginx
-from tests.deploy.visitor import Http1, Http2, Visits, Way
+from tests.deploy.visitor import Http1, Http2, Visitor, Visits, Way
 from tests.fakes.downstream import CHAT
 
 if TYPE_CHECKING:
@@ -94,3 +94,28 @@ async def test_patience_that_is_too_short_rolls_back_who_stayed(
         states = await settled(sidecar)
     assert states == {"slow": "cancelled"}
     assert backend.kept() == ()
+
+
+@pytest.mark.parametrize(("kind", "protocol"), [(Nginx, Http1), (Nginx, Http2), (HAProxy, Http1)])
+async def test_an_answer_that_breaks_off_is_seen_to(
+    kind: type[Front],
+    protocol: type[Visitor],
+    backend: LegacyBackend,
+    sidecar: SidecarProcess,
+    visits: Visits,
+    tmp_path: Path,
+) -> None:
+    """Others than these end it towards the client as if it were whole; docs/DEPLOYING.md says so."""
+    front = kind(tmp_path, sidecar.port)
+    async with front.running():
+        reader = await visits.begin(protocol, front.port)
+        await reader.post(f"{CHAT}?words=10&word_ms=50&die_after=3", "cut", ASKED)
+        with pytest.raises(ConnectionError):
+            await read_whole(reader)
+        assert await settled(sidecar) == {"cut": "cancelled"}
+    assert backend.kept() == ()
+
+
+async def read_whole(reader: Visitor) -> bytes:
+    await reader.status()
+    return await reader.rest()
