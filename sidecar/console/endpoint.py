@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final, TypedDict, TypeVar, Unpack
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 Some = TypeVar("Some", bound=BaseModel)
 EVENT_STREAM: Final = "text/event-stream"
+BODY_TIMEOUT_S: Final = 10.0
 
 
 class Rest(TypedDict, total=False):
@@ -68,7 +70,12 @@ def read_query(request: web.Request, model: type[Some]) -> Some:
 async def read_body(request: web.Request, model: type[Some]) -> Some:
     """Read the JSON body; an empty one is an empty object. Raises Problem."""
     try:
-        return model.model_validate_json(await request.read() or b"{}")
+        async with asyncio.timeout(BODY_TIMEOUT_S):
+            body = await request.read()
+    except TimeoutError:
+        raise Problem(HTTPStatus.REQUEST_TIMEOUT, "The body did not come.", "Send it with the request.") from None
+    try:
+        return model.model_validate_json(body or b"{}")
     except ValidationError as error:
         raise _problem(error, "field") from None
 

@@ -34,6 +34,8 @@ _REFUSED: Final = {
 _REFUSED_CHANGE: Final = {
     HTTPStatus.FORBIDDEN: "The request comes from another site's page.",
     HTTPStatus.UNSUPPORTED_MEDIA_TYPE: "Only JSON is taken.",
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "The body is too long.",
+    HTTPStatus.REQUEST_TIMEOUT: "The body did not come.",
 }
 
 

@@ -16,7 +16,7 @@ from typing import Final
 from rich.console import Console
 
 from sidecar.app import Sidecar
-from sidecar.config import Settings
+from sidecar.config import OFF, Settings
 from sidecar.demo.backend import BackendKnobs, LegacyBackend
 from sidecar.demo.process import BACKEND_PORT, INTERRUPTED, end_on_signals, free_or_any
 from sidecar.demo.scenes import Entrance, play_chats
@@ -26,6 +26,7 @@ from sidecar.telemetry import set_up_logging
 _ADMIN_TOKEN: Final = "demo-admin"  # noqa: S105  (guards nothing but the demo's own backend)
 _KNOBS: Final = BackendKnobs(words=14, word_s=0.12, think_s=0.6, admin_token=_ADMIN_TOKEN)
 _SIDECAR_PORT: Final = 8080
+_CONSOLE_PORT: Final = 9901
 _CONVERSATION_ID: Final = (
     "request.json:/conversationId",
     "response.header:X-Conversation-Id",
@@ -38,6 +39,7 @@ Three chats are played straight to it, and the same three through the sidecar.
 """
 _OUTRO: Final = """
 Sidecar: {sidecar}   Backend: {backend}   Ctrl-C ends it.
+Dashboard, to watch what follows: {console}/
 
 Ask through the sidecar, and press Ctrl-C amid the answer (take a new id for each question):
   curl -N {sidecar}/api/ai-coach/chat -H 'X-Request-Id: req_try_1' -H 'Content-Type: application/json' -d '{body}'
@@ -60,6 +62,7 @@ class Stage:
 
     straight: Entrance
     through: Entrance
+    console_url: str
 
 
 def run(*, once: bool) -> int:
@@ -79,7 +82,7 @@ async def _show(*, once: bool) -> int:
             stage = await _set(stack, Path(folder), friendly=not once)
             code = await _perform(console, stage)
             if not once:
-                await _serve_on(console, stage.through)
+                await _serve_on(console, stage)
     return code
 
 
@@ -88,12 +91,14 @@ async def _set(stack: AsyncExitStack, folder: Path, *, friendly: bool) -> Stage:
     ports = (free_or_any(BACKEND_PORT), free_or_any(_SIDECAR_PORT)) if friendly else (0, 0)
     alone = await stack.enter_async_context(LegacyBackend.serve(_KNOBS, path=folder / "straight.db"))
     behind = await stack.enter_async_context(LegacyBackend.serve(_KNOBS, path=folder / "through.db", port=ports[0]))
-    settings = _settings(behind.url, folder / "sidecar.db", port=ports[1])
+    console = f"127.0.0.1:{free_or_any(_CONSOLE_PORT)}" if friendly else OFF
+    settings = _settings(behind.url, folder / "sidecar.db", port=ports[1], console=console)
     set_up_logging(settings.log)
     sidecar = await stack.enter_async_context(Sidecar.start(settings))
     return Stage(
         straight=Entrance(url=alone.url, backend=alone, guarded=False),
         through=Entrance(url=sidecar.url, backend=behind, guarded=True),
+        console_url=sidecar.console_url,
     )
 
 
@@ -108,15 +113,16 @@ async def _perform(console: Console, stage: Stage) -> int:
     return 1 if wrong else 0
 
 
-async def _serve_on(console: Console, entrance: Entrance) -> None:
+async def _serve_on(console: Console, stage: Stage) -> None:
     """Serve until cancelled, at a pace that leaves a person the time to press Stop."""
+    entrance = stage.through
     entrance.backend.knobs = replace(_KNOBS, words=60, word_s=0.25)
-    outro = _OUTRO.format(sidecar=entrance.url, backend=entrance.backend.url, body=_BODY)
+    outro = _OUTRO.format(sidecar=entrance.url, backend=entrance.backend.url, console=stage.console_url, body=_BODY)
     console.print(outro, markup=False, soft_wrap=True)
     await asyncio.Event().wait()
 
 
-def _settings(backend_url: str, journal: Path, *, port: int) -> Settings:
+def _settings(backend_url: str, journal: Path, *, port: int, console: str = OFF) -> Settings:
     """Make the sidecar's settings: its defaults, but for where things are and the backend's answer to a cancel.
 
     That answer tells the conversation of a turn that is cancelled before the backend said anything.
@@ -128,7 +134,7 @@ def _settings(backend_url: str, journal: Path, *, port: int) -> Settings:
             "admin": {"headers": {"Authorization": f"Bearer {_ADMIN_TOKEN}"}},
             "chat": [{"capture": {"request_id": ["request.header:X-Request-Id"], "conversation_id": _CONVERSATION_ID}}],
             "journal": {"path": str(journal)},
-            "console": {"address": "off"},
+            "console": {"address": console},
             "log": {"level": "warning"},
         }
     )

@@ -6,6 +6,7 @@ import { ask, complain, tell } from "./dialogs.js";
 import { byId, h, keep, say } from "./dom.js";
 import { duration, moment, plural, words } from "./format.js";
 import { badge, showDead, showLive, showOwed, showTurns, tick } from "./lists.js";
+import { prepareSettings } from "./settings.js";
 import { drawTimeline, historyList } from "./timeline.js";
 
 const PAGE = 25;
@@ -307,6 +308,7 @@ function prepare() {
     openTurn = null;
     delete byId("turn-body").dataset.shown;
   });
+  prepareSettings();
   addEventListener("resize", () => latest && drawCancels(byId("cancels"), latest.cancels));
   setInterval(() => tick(now()), 1000);
 }

@@ -168,6 +168,17 @@ async def test_one_turns_life_is_drawn(browser: Browser, running: Scene) -> None
         assert await browser.run("return document.activeElement.closest('#turns') !== null"), "focus went back"
 
 
+async def test_the_settings_are_shown_and_read_again(browser: Browser, running: Scene) -> None:
+    running.expected_errors.add("reload_refused")
+    async with at(browser, running):
+        await browser.run(CLICK, "#settings-open")
+        await browser.until("return document.querySelector('#settings').open")
+        assert f'"url": "{running.upstream.url}"' in await browser.run(TEXT, "#settings-body")
+        await browser.run(CLICK, "#reload")
+        await browser.until("return document.querySelector('#reloaded .bad')")
+        assert "no configuration file" in await browser.run(TEXT, "#reloaded")
+
+
 async def test_what_a_stranger_chose_is_text(browser: Browser, running: Scene) -> None:
     async with at(browser, running):
         client = await stream(running, MARKUP, MARKUP)

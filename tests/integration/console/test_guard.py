@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from sidecar.console import endpoint, server
+from tests.fakes.downstream import Downstream
 from tests.fakes.operator import operator
 from tests.fakes.scene import scene
 from tests.integration.console.abandoning import leave_dead, stream
@@ -160,6 +162,25 @@ async def test_every_answer_is_fenced_in(asks: Operator) -> None:
 async def test_a_body_that_is_too_long_is_refused(asks: Operator) -> None:
     told = await asks.ask("/api/outbox/1/drop", "POST", json={"reason": "x" * 100_000})
     assert (told.status, told.json["mend"]) == (413, "Send a shorter one.")
+
+
+@pytest.mark.parametrize("begun", ["", "GET /healthz HT", "GET /healthz HTTP/1.1\r\nHost: localhost\r\n"])
+async def test_who_dawdles_with_a_head_is_let_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, begun: str) -> None:
+    monkeypatch.setattr(server, "KEEPALIVE_S", 0.05)
+    async with scene(tmp_path, console={"address": "127.0.0.1:0"}) as running:
+        client = await Downstream.connect(running.sidecar.console_url)
+        await client.send(begun.encode())
+        assert await client.rest() == b""
+        client.close()
+
+
+async def test_who_dawdles_with_a_body_is_let_go(running: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(endpoint, "BODY_TIMEOUT_S", 0.05)
+    client = await Downstream.connect(running.sidecar.console_url)
+    head = f"POST /api/reload HTTP/1.1\r\nHost: localhost\r\nContent-Type: {JSON}\r\nContent-Length: 9\r\n\r\n"
+    await client.send(head.encode() + b"{")
+    assert (await client.answer()).status == 408
+    client.close()
 
 
 async def test_what_is_not_there_is_told_with_a_mend(asks: Operator) -> None:
