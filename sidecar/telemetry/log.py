@@ -7,13 +7,16 @@ aiohttp) from warnings up. A line holds what its call names and nothing besides:
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import sys
+from functools import cache
 from typing import TYPE_CHECKING, Final, Protocol
 
 import structlog
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import TextIO
 
     from structlog.typing import EventDict, Processor, WrappedLogger
@@ -126,7 +129,17 @@ def _rendering(log_format: str, stream: TextIO | None) -> tuple[Processor, ...]:
         # The default formatter of exceptions would show local variables, and with them what is none of a log's.
         plain = structlog.dev.plain_traceback
         return (_printable, structlog.dev.ConsoleRenderer(colors=terminal, exception_formatter=plain))
-    return (structlog.processors.format_exc_info, structlog.processors.JSONRenderer())
+    return (structlog.processors.format_exc_info, structlog.processors.JSONRenderer(_to_json))
+
+
+def _to_json(event: EventDict, default: Callable[[object], object]) -> str:
+    """`json.dumps` would make an encoder for each line, because of the `default`."""
+    return _encoder(default).encode(event)
+
+
+@cache
+def _encoder(default: Callable[[object], object]) -> json.JSONEncoder:
+    return json.JSONEncoder(default=default)
 
 
 def _printable(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
