@@ -69,9 +69,12 @@ def run(options: argparse.Namespace, built: native.Native) -> list[Row]:
     rows = []
     with ExitStack() as stack:
         everyone = start_all(options, built, stack)
-        for row in measure.run(everyone, chosen, options.rounds, options.seed):
-            print(report.line(row), file=sys.stderr)
-            rows.append(row)
+        try:
+            for row in measure.run(everyone, chosen, options.rounds, options.seed):
+                print(report.line(row), file=sys.stderr)
+                rows.append(row)
+        except KeyboardInterrupt:
+            print("  interrupted: what was measured so far is written", file=sys.stderr)
     return rows
 
 

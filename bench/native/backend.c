@@ -254,9 +254,9 @@ static int body_is_whole(const struct answer *a) {
 
 static void begin_chat(struct answer *a) {
   if (O.openai && a->body) {
-    char *query = strchr(a->body, '&'), *id = strstr(a->body, "req_");
+    char *query = strchr(a->body, '&'), *id = strstr(a->body, "rid=req_"); /* a gateway mints a header of its own */
     if (query) snprintf(a->query, sizeof a->query, "%s", query);
-    if (a->stream < 0 && id) a->stream = strtoll(id + 4, NULL, 10);
+    if (id) a->stream = strtoll(id + 8, NULL, 10);
   }
   if (!a->body || !body_is_whole(a)) {
     atomic_fetch_add(&bad_bodies, 1);

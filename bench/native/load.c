@@ -77,9 +77,9 @@ static size_t write_openai(struct load *l) {
   char query[256], body[1024];
   write_query(query, sizeof query);
   int count = snprintf(body, sizeof body,
-                       "{\"model\":\"bench\",\"stream\":true,\"user\":\"req_%u\",\"messages\":[{\"role\":\"user\","
-                       "\"content\":\"&%s&\"}]}",
-                       l->stream, query);
+                       "{\"model\":\"bench\",\"stream\":true,\"messages\":[{\"role\":\"user\","
+                       "\"content\":\"&%s&rid=req_%u&\"}]}",
+                       query, l->stream);
   return sprintf(request,
                  "POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: "
                  "application/json\r\nX-Request-Id: req_%u\r\n"
