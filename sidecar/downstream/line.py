@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from abc import abstractmethod
+from contextlib import suppress
 from typing import TYPE_CHECKING, cast
 
 from sidecar.downstream.sockets import cause_of, reset_on_close, time_out_cause, tune, unacknowledged, unread
@@ -69,7 +70,8 @@ class Line(asyncio.Protocol):
     def end_writing(self) -> None:
         """Say that nothing more will come, so that a body without framing ends; the connection stays to be asked."""
         if self.departed is None and not self._closing and self._transport.can_write_eof():
-            self._transport.write_eof()
+            with suppress(OSError):  # a peer that reset a moment ago is about to be told of
+                self._transport.write_eof()
 
     def unacknowledged(self) -> int:
         """Give the bytes that the client has not acknowledged."""

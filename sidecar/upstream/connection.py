@@ -8,6 +8,7 @@ again. Where the upstream switched protocols, the connection is a tunnel's from 
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import TYPE_CHECKING, cast
 
 from sidecar.errors import BugError, UpstreamTimeoutError
@@ -86,7 +87,8 @@ class UpstreamConnection(asyncio.Protocol):
     def end_sending(self) -> None:
         """Say that nothing more will be sent through the tunnel; the upstream may still send."""
         if not self._gone and self._transport.can_write_eof():
-            self._transport.write_eof()
+            with suppress(OSError):  # a peer that reset a moment ago is about to be told of
+                self._transport.write_eof()
 
     def become_tunnel(self, end: TunnelEnd) -> None:
         """Pass bytes on as they are from now on; whoever has the tunnel sees to its time. For use within `switched`."""
