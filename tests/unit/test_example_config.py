@@ -7,7 +7,7 @@ import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from sidecar.config import Call, Guard, Reaction, Settings, Upstream, load, load_table
+from sidecar.config import Call, Guard, Reaction, Settings, Upstream, effective_toml, load, load_table
 from sidecar.config.explain import keys_of
 from sidecar.turn.state import Cause
 
@@ -62,6 +62,14 @@ def test_it_loads_with_everything_switched_on_too() -> None:
 def test_what_it_shows_of_a_guard_is_the_default_too() -> None:
     (guard,) = load_table(with_all_switched_on(), {}).guard
     assert guard == Guard.model_validate({"path": guard.path, "list": guard.list_})
+
+
+def test_all_of_it_can_be_shown_and_loaded_again() -> None:
+    table = with_all_switched_on()
+    shown = effective_toml(load_table(table, {}), table)
+    assert shown.count('"***"') == 1, "the reason in the body of a call: it might be a secret"
+    again = load_table(tomllib.loads(shown.replace("***", "the client left")), {})
+    assert again == load_table(table, {})
 
 
 def test_every_setting_is_in_it_and_nothing_else() -> None:
