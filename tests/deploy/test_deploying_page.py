@@ -5,15 +5,13 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-from typing import TYPE_CHECKING, Final
+from pathlib import Path
+from typing import Final
 
 import pytest
 
 from sidecar.config import Settings, Upstream
 from tests.deploy.fronts import DEPLOY, replaced
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 ROOT: Final = DEPLOY.parent
 PAGE: Final = (ROOT / "docs" / "DEPLOYING.md").read_text(encoding="utf-8")
@@ -77,6 +75,12 @@ def test_its_nginx_gets_the_name_that_is_put_in(tmp_path: Path) -> None:
 @pytest.mark.parametrize("path", sorted(set(re.findall(r"(?<![\w/])deploy/[\w./-]+", SHELL))))
 def test_a_file_that_it_names_is_there(path: str) -> None:
     assert (ROOT / path).exists()
+
+
+@pytest.mark.parametrize("file", [file for file in DEPLOY.rglob("*") if file.is_file()], ids=lambda file: file.name)
+def test_whatever_is_shipped_is_shown(file: Path) -> None:
+    path = file.relative_to(ROOT).as_posix()
+    assert path in PAGE or f"({Path('..', path).parent.as_posix()})" in PAGE
 
 
 @pytest.mark.parametrize("setting", sorted(set(re.findall(r"`((?:listen|upstream|journal|console)\.\w+)`", PAGE))))
