@@ -35,6 +35,7 @@ export type CancelAnswer =
 const ATTEMPTS = 3;
 const RETRY_MS = 500;
 const TIMEOUT_MS = 10_000;
+const PAUSE_MAX_MS = 10_000;
 const ACCEPTED = 202;
 const UNAVAILABLE = 503;
 
@@ -48,7 +49,7 @@ export async function notifyServerCancel(options: CancelOptions): Promise<Cancel
   for (let attempt = 1; ; attempt += 1) {
     const answer = await attemptCancel(options);
     if (answer.status !== "failed" || attempt >= attempts || !mayHelp(answer.failure)) return answer;
-    await pause(answer.failure.retryAfterMs ?? (options.retryMs ?? RETRY_MS) * 2 ** (attempt - 1));
+    await pause(Math.min(PAUSE_MAX_MS, answer.failure.retryAfterMs ?? (options.retryMs ?? RETRY_MS) * 2 ** (attempt - 1)));
   }
 }
 
@@ -89,7 +90,7 @@ function statusIn(body: string): unknown {
 
 /** Whether another attempt may end otherwise. */
 function mayHelp(failure: RequestFailure): boolean {
-  return failure.kind !== "http" || failure.status === UNAVAILABLE;
+  return failure.kind !== "http" || failure.status === UNAVAILABLE || failure.retryAfterMs !== null;
 }
 
 function pause(ms: number): Promise<void> {

@@ -49,6 +49,13 @@ describe("notifyServerCancel", { timeout: 20_000 }, () => {
     assert.deepEqual(await answer, { status: "cancelled", known: true });
   });
 
+  test("when too much is under way, it is tried again as the answer says", async () => {
+    const answer = cancel({ retryMs: 100_000 });
+    (await site.next("/cancel")).response.writeHead(429, { "Retry-After": "0" }).end('{"error": "too_many"}');
+    (await site.next("/cancel")).response.end('{"status": "cancelled"}');
+    assert.deepEqual(await answer, { status: "cancelled", known: true });
+  });
+
   test("and not for ever", async () => {
     const answer = cancel({ attempts: 2 });
     for (let attempt = 0; attempt < 2; attempt += 1) (await site.next("/cancel")).response.writeHead(503).end("");

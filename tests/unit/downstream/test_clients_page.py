@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from sidecar import errors
+from sidecar.downstream import answers
 from sidecar.downstream.answers import answer_for, json_answer
 from sidecar.engine.cancellation import CancelOutcome
 from sidecar.wire.answer_head import parse_head
@@ -40,6 +41,15 @@ def test_every_refusal_is_on_the_page() -> None:
     for error in REFUSALS:
         answer = answer_for(error("x"))
         assert re.search(rf"`{answer.status} ({answer.error}`|{{\"error\": \"{answer.error}\")", PAGE), answer.error
+
+
+def test_every_answer_of_our_own_is_in_its_table() -> None:
+    table = PAGE.partition("## What the sidecar answers itself")[2].partition("\n## ")[0]
+    known = [*answers._ANSWERS.values(), answers._BAD_REQUEST]
+    assert set(re.findall(r"`(\d{3} \w+)`", table)) == {f"{answer.status} {answer.error}" for answer in known}
+    for row in re.findall(r"^\| `.*$", table, re.MULTILINE):
+        waits = {answer.retry_after_s is not None for answer in known if f"{answer.status} {answer.error}" in row}
+        assert ("Retry-After" in row) == any(waits), row
 
 
 def test_every_outcome_of_a_cancel_is_on_the_page() -> None:
