@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
+from sidecar.app.check import check_machine
 from sidecar.app.crew_console import crew_console
 from sidecar.app.listen import SharedDoors
 from sidecar.config import InForce
@@ -92,7 +93,12 @@ class Parent:
         return f"{self.in_force.settings.listen.workers} workers listen on {' '.join(self.doors.urls)}"
 
     async def use(self, settings: Settings) -> None:
-        """Put other settings in force, here and in all workers. Raises PeerError where one does not answer."""
+        """Put other settings in force, here and in all workers.
+
+        Raises OperatorError where they cannot be used, and nothing has changed then; PeerError where a worker does not
+        answer.
+        """
+        await asyncio.to_thread(check_machine, settings)
         self.in_force.use(settings)  # also for a worker that starts meanwhile
         self.pruner.use(retention_s=settings.journal.retention_s)
         await self.crew.switch.ask_all({"what": "use", "settings": b64encode(pickle.dumps(settings)).decode()})

@@ -7,6 +7,7 @@ import os
 from typing import TYPE_CHECKING
 
 from sidecar.app.assemble import Sidecar
+from sidecar.app.check import check_machine
 from sidecar.app.loop import new_event_loop
 from sidecar.app.parent import Parent
 from sidecar.host import HangUps, Host, Inherited, Signals, Supervisor
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 def run(read: Callable[[], Settings]) -> None:
     """Run until SIGTERM or SIGINT; SIGHUP has the settings read again. Raises OperatorError where it cannot start."""
     settings = read()
+    check_machine(settings)
     set_up_logging(settings.log)
     raise_limit(settings)
     with asyncio.Runner(loop_factory=new_event_loop) as runner:

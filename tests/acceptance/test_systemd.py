@@ -6,11 +6,12 @@ import asyncio
 import os
 import signal
 import socket
-from contextlib import closing
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
+import pytest
+
 from tests.acceptance.stage import Stage, stage
-from tests.fakes.downstream import Downstream
 from tests.fakes.supervisor import supervisor
 from tests.fakes.waiting import eventually
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 LONG_S = 600
 CLIENTS = 8
+RESTART_S = 40
 
 
 async def start_again(running: Stage) -> None:
@@ -80,49 +82,51 @@ async def test_sockets_that_are_none_are_refused(tmp_path: Path) -> None:
         assert "LISTEN_FDS: http is no listening stream socket; write ListenStream=" in running.process.log_text()
 
 
-async def test_a_restart_turns_no_client_away(tmp_path: Path) -> None:
+@pytest.mark.timeout(180)  # many processes are started, one after the other
+@pytest.mark.parametrize(("workers", "restarts"), [(1, 2), (2, 1)])
+async def test_a_restart_turns_no_client_away(tmp_path: Path, workers: int, restarts: int) -> None:
     """The test holds the listening socket, as systemd does; clients come all the time, and each is answered."""
+    upstream = await asyncio.start_server(answer_all, "127.0.0.1", 0)
     with socket.create_server(("127.0.0.1", 0), backlog=512) as held:
-        async with stage(tmp_path, listen={"shutdown_grace_s": LONG_S}) as running:
-            process = running.process
-            process.url = f"http://127.0.0.1:{held.getsockname()[1]}"
+        async with upstream, stage(tmp_path, listen={"workers": workers, "shutdown_grace_s": LONG_S}) as running:
+            process, where = running.process, held.getsockname()
+            process.edit(running.upstream.url, f"http://127.0.0.1:{upstream.sockets[0].getsockname()[1]}")
             process.sockets = {"http": held}
             await start_again(running)
-            assert process.log("listening")[-1]["address"] == process.url
+            assert process.log("listening")[-1]["address"] == f"http://127.0.0.1:{where[1]}"
             over, answered = asyncio.Event(), [0]
-            serving = asyncio.create_task(answer_everyone(running))
             async with asyncio.TaskGroup() as clients:
                 for _ in range(CLIENTS):
-                    clients.create_task(come_again(process.url, over, answered))
-                for _ in range(2):
+                    clients.create_task(come_again(where, over, answered))
+                for _ in range(restarts):
                     await more_are_answered(answered)
                     await start_again(running)
                 await more_are_answered(answered)
                 over.set()
-            serving.cancel()
             assert await process.terminate() == 0
             assert {line["status"] for line in process.log("exchange")} == {200}
             running.no_complaints()
 
 
-async def answer_everyone(running: Stage) -> None:
+async def answer_all(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     """Play the upstream: an answer to each request, on a connection of its own."""
-    while True:
-        peer, _ = await running.upstream.request()
-        await peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok")
-        peer.close()
-        running.upstream.taken.remove(peer)
+    with suppress(asyncio.IncompleteReadError):  # one that was opened in vain
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok")
+    writer.close()
 
 
-async def come_again(url: str, over: asyncio.Event, answered: list[int]) -> None:
-    """Play a client that connects, asks, has to be answered, and comes again."""
+async def come_again(where: tuple[str, int], over: asyncio.Event, answered: list[int]) -> None:
+    """Play a client that connects, asks, has to be answered however long it takes, and comes again."""
     while not over.is_set():
-        with closing(await Downstream.connect(url)) as client:
-            await client.get("/", "Connection: close")
-            assert (await client.answer()).body == b"ok"
+        async with asyncio.timeout(RESTART_S):
+            reader, writer = await asyncio.open_connection(*where)
+            writer.write(b"GET / HTTP/1.1\r\nHost: app.example\r\nConnection: close\r\n\r\n")
+            assert (await reader.read()).endswith(b"\r\n\r\nok")
+            writer.close()
             answered[0] += 1
 
 
 async def more_are_answered(answered: list[int]) -> None:
     before = answered[0]
-    await eventually(lambda: answered[0] > before + 4 * CLIENTS, 20)
+    await eventually(lambda: answered[0] > before + 4 * CLIENTS, RESTART_S)

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+import pytest
+
 from tests.acceptance.stage import CANCEL, END, PLAIN, ROLLBACK, Stage, chunk, stage
 from tests.acceptance.stage import head as head_of
 from tests.fakes.downstream import ALICE, CHAT, chat_body, request_bytes
@@ -27,6 +29,8 @@ QUESTION = request_bytes(
 )
 WAIT_S = 20
 READ_BYTES_MAX = 10_000_000
+MANY = 10
+"""Connections enough for each of two workers to have some."""
 
 
 class Client:
@@ -72,11 +76,11 @@ class Secured:
 
 
 @asynccontextmanager
-async def secured(folder: Path) -> AsyncIterator[Secured]:
+async def secured(folder: Path, *, workers: int = 1) -> AsyncIterator[Secured]:
     """Run a sidecar behind a certificate that is in a file of its own."""
     file = folder / "cert.pem"
     shutil.copy(FIRST, file)
-    async with stage(folder, listen={"tls": {"cert": str(file)}}) as running:
+    async with stage(folder, listen={"workers": workers, "tls": {"cert": str(file)}}) as running:
         scene = Secured(running, file)
         try:
             yield scene
@@ -117,18 +121,21 @@ async def test_a_client_that_leaves_is_seen_however_it_leaves(tmp_path: Path) ->
         assert running.admin.lines == [CANCEL, ROLLBACK]
 
 
-async def test_a_renewed_certificate_is_taken_up_under_a_stream_and_a_bad_one_is_not(tmp_path: Path) -> None:
-    async with secured(tmp_path) as scene:
+@pytest.mark.parametrize("workers", [1, 2])
+async def test_a_renewed_certificate_is_taken_up_under_a_stream_and_a_bad_one_is_not(
+    tmp_path: Path, workers: int
+) -> None:
+    async with secured(tmp_path, workers=workers) as scene:
         running, file = scene.running, scene.file
         client = await scene.client()
         peer = await client.asks(running)
         file.write_text("junk")
         refused = await running.process.reload("reload_refused")
         assert refused["problems"] == [f"listen.tls.cert: {file} holds no certificate; give a PEM file, with its chain"]
-        assert (await scene.client()).sees == certificate_of(FIRST)
+        assert {(await scene.client()).sees for _ in range(MANY)} == {certificate_of(FIRST)}
         shutil.copy(SECOND, file)
         assert (await running.process.reload())["changed"] == []
-        assert (await scene.client()).sees == certificate_of(SECOND)
+        assert {(await scene.client()).sees for _ in range(MANY)} == {certificate_of(SECOND)}
         await peer.send(chunk(b"a time"), END)
         await client.reads(b"\r\n0\r\n\r\n")
         await running.turn_in("completed", timeout_s=WAIT_S)
