@@ -153,6 +153,8 @@ def watch_sizes(sidecar: Sidecar) -> None:
                 lambda: driver.live_count,
             ),
             "draining_answers": ("Abandoned answers read on for their ids.", lambda: len(edge.draining)),
+            "open_upstream_connections": ("Connections to the upstream.", lambda: sidecar.edge.pool.open_count),
+            "waiting_for_upstream": ("Requests in line for one.", lambda: sidecar.edge.pool.waiting_count),
             "idle_upstream_connections": ("Connections kept for a next request.", lambda: sidecar.edge.pool.idle_count),
         }
     )

@@ -46,6 +46,16 @@ class UpstreamPool:
         """How many connections are kept."""
         return len(self._idle)
 
+    @property
+    def open_count(self) -> int:
+        """How many connections are open or being opened, those that are kept included."""
+        return self._places.taken
+
+    @property
+    def waiting_count(self) -> int:
+        """How many requests wait for one."""
+        return self._places.waiting
+
     async def connect(self, *, fresh: bool) -> UpstreamConnection:
         """Give a connection to begin one request on; a new one where `fresh`, or where no idle one is good.
 

@@ -28,6 +28,7 @@ RUNS: Final = int(os.environ.get("FUZZ_LIVE_RUNS", "100"))
 SEED: Final = int(os.environ.get("FUZZ_LIVE_SEED", "0"))
 AT_ONCE: Final = 25
 DEADLINE_S: Final = 30.0
+TRIES_MAX: Final = 20
 SHORT: Final[Section] = {
     "head_timeout_s": 0.3,
     "body_timeout_s": 0.3,
@@ -113,9 +114,13 @@ async def is_well(running: Scene) -> None:
     """Make sure that it still serves, and that nothing is left of what was."""
     front = running.sidecar.front
     await eventually(lambda: not front.under_way, DEADLINE_S)
-    client = await running.client()
-    await client.send(WELL)
-    assert (await client.answer()).status == 204
+    for _ in range(TRIES_MAX):
+        client = await running.client()
+        with suppress(ConnectionError):  # its times are short, and the machine may be busy
+            await client.send(WELL)
+            if (await client.answer()).status == 204:
+                return
+    raise AssertionError("it does not serve any more")
 
 
 async def test_strangers_on_both_sides(tmp_path: Path) -> None:

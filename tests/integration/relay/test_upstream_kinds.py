@@ -121,7 +121,7 @@ async def test_one_who_waits_is_served_next(tmp_path: Path) -> None:
         await first.get("/one")
         peer, _ = await running.upstream.request()
         await second.get("/two")
-        await eventually(lambda: running.sidecar.edge.pool._places.waiting == 1)
+        await eventually(lambda: running.sidecar.edge.pool.waiting_count == 1)
         await peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi")
         assert (await first.answer()).body == b"hi"
         assert (await peer.request()).target == b"/two"

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 async def waiting(pool: UpstreamPool, *, fresh: bool) -> asyncio.Task[UpstreamConnection]:
     """Have someone wait in line."""
-    before = pool._places.waiting
+    before = pool.waiting_count
     task = asyncio.create_task(pool.connect(fresh=fresh))
-    await until(lambda: pool._places.waiting == before + 1)
+    await until(lambda: pool.waiting_count == before + 1)
     return task
 
 
@@ -94,7 +94,7 @@ async def test_a_connection_that_cannot_be_made_gives_its_place_on() -> None:
     async with pool_for(port, connections_max=1, queue_timeout_s=60) as pool:
         results = await asyncio.gather(*(pool.connect(fresh=True) for _ in range(5)), return_exceptions=True)
         assert [type(result) for result in results] == [UpstreamUnreachableError] * 5
-        assert pool._places.taken == 0
+        assert pool.open_count == 0
 
 
 @pytest.mark.parametrize("moment", range(8))
@@ -109,7 +109,7 @@ async def test_who_leaves_the_line_takes_nothing_along(moment: int) -> None:
         if not isinstance(left, BaseException):
             left.abort()
         assert await ask(await staying).end() is None
-        await until(lambda: pool._places.taken == pool.idle_count == 1)
+        await until(lambda: pool.open_count == pool.idle_count == 1)
 
 
 async def test_a_handed_over_connection_that_broke_is_replaced() -> None:
@@ -145,10 +145,10 @@ async def test_many_share_few() -> None:
 
     async def script(peer: Peer) -> None:
         nonlocal most
-        most = max(most, pool._places.taken)
+        most = max(most, pool.open_count)
         await echo(peer)
 
     async with scripted(script) as port, pool_for(port, connections_max=4, queue_timeout_s=60) as pool:
         await asyncio.gather(*(asked(pool, number) for number in range(200)))
         assert most <= 4
-        await until(lambda: pool._places.taken == pool.idle_count)
+        await until(lambda: pool.open_count == pool.idle_count)
