@@ -15,10 +15,15 @@ class Authority:
     """Writes certificates, in PEM, into a folder."""
 
     def __init__(self, folder: Path) -> None:
+        folder.mkdir(exist_ok=True)
         self._folder = folder
         self._root = trustme.CA(key_type=trustme.KeyType.ECDSA)
         self.file = str(folder / "ca.pem")
         self._root.cert_pem.write_to_path(self.file)
+
+    def replace(self, other: Authority) -> None:
+        """Have whoever trusts the other's file trust this one from the next look on."""
+        self._root.cert_pem.write_to_path(other.file)
 
     def server(self, *names: str, asks: bool = False) -> ssl.SSLContext:
         """Make the context of a server of these names; one that asks wants a certificate of this authority."""
