@@ -150,7 +150,7 @@ class Journal(Protocol):
         """
 
     async def unsettled(self, *, after: str = "", limit: int = 1000) -> Sequence[Turn]:
-        """Give turns that are not settled and whose id is greater than `after`, in the order of their ids."""
+        """Give turns that are not settled and wait for no call, with ids greater than `after`, in the order of ids."""
 
     async def overdue(self, *, created_before: float, limit: int = 1000) -> Sequence[str]:
         """Give the ids of open and answered turns made before the given time."""

@@ -1,6 +1,8 @@
 """Recovery runs once at boot, before anyone is listened to: every unsettled turn is settled by the laws.
 
-What was answered is confirmed, what was not is cancelled (law 5); what was owed is owed on (law 2).
+What was answered is confirmed, what was not is cancelled (law 5); what was owed is owed on (law 2). What waits for a
+call is left alone: the call's outcome moves it. So an outage's backlog holds up no start; what was under way does, but
+that is no more than there were connections.
 """
 
 from __future__ import annotations
@@ -29,10 +31,13 @@ async def recover(journal: Journal, clock: Clock, observer: TurnObserver = UNOBS
     """Settle what an earlier run left behind; give the number of turns looked at. Raises JournalUnavailableError."""
     await journal.release_leases()
     recovered, after = 0, ""
+    committing: list[asyncio.Future[None]] = []
     while turns := await journal.unsettled(after=after, limit=BATCH):
-        await asyncio.gather(*(future for turn in turns for future in _restart(journal, turn, clock(), observer)))
+        await asyncio.gather(*committing)  # a batch is read while the one before is written
+        committing = [future for turn in turns for future in _restart(journal, turn, clock(), observer)]
         recovered += len(turns)
         after = turns[-1].id
+    await asyncio.gather(*committing)
     if recovered:
         log.info("recovered", turns=recovered)
     return recovered

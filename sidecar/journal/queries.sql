@@ -122,11 +122,15 @@ WHERE id IN (
 );
 
 -- unsettled_turns --
--- For recovery, page by page: those of one process.
+-- For recovery, page by page: those of one process that wait for no call. After an outage there are many that do.
 SELECT * FROM turns_with_steps
 WHERE id IN (
   SELECT id FROM turns INDEXED BY turns_unsettled
   WHERE state IN ('open', 'answered', 'cancelling', 'confirming') AND id > :after AND owner = :owner
+    AND NOT (
+      state IN ('cancelling', 'confirming')
+      AND EXISTS (SELECT 1 FROM outbox WHERE turn_id = turns.id AND outbox.state IN ('pending', 'leased'))
+    )
   ORDER BY id
   LIMIT :limit
 )

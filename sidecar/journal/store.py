@@ -161,7 +161,7 @@ class SqliteJournal(JournalReads):
         return self._turns(rows)
 
     async def unsettled(self, *, after: str = "", limit: int = 1000) -> list[Turn]:
-        """Give turns that are not settled and whose id is greater than `after`, in the order of their ids."""
+        """Give turns that are not settled and wait for no call, with ids greater than `after`, in the order of ids."""
         return self._turns(await self._reader.rows("unsettled_turns", {"after": after, "limit": limit, **self._owner}))
 
     async def overdue(self, *, created_before: float, limit: int = 1000) -> list[str]:

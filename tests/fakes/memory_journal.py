@@ -146,9 +146,10 @@ class MemoryJournal:
         return list(found.values())
 
     async def unsettled(self, *, after: str = "", limit: int = 1000) -> Sequence[Turn]:
-        """Give turns that are not settled and whose id is greater than `after`, in the order of their ids."""
+        """Give turns that are not settled and wait for no call, with ids greater than `after`, in the order of ids."""
         self._check()
-        found = sorted(turn_id for turn_id, turn in self._turns.items() if turn.state in UNSETTLED and turn_id > after)
+        unsettled = {turn_id for turn_id, turn in self._turns.items() if turn.state in UNSETTLED and turn_id > after}
+        found = sorted(turn_id for turn_id in unsettled if not self._waits_for_a_call(turn_id))
         return [self._whole(self._turns[turn_id]) for turn_id in found[:limit]]
 
     async def overdue(self, *, created_before: float, limit: int = 1000) -> Sequence[str]:
@@ -300,6 +301,10 @@ class MemoryJournal:
         error = self._unavailable()
         if error is not None:
             raise error
+
+    def _waits_for_a_call(self, turn_id: str) -> bool:
+        under_way = self._turns[turn_id].state in UNDER_WAY
+        return not under_way and any(step.state in {"pending", "leased"} for step in self._outbox.of(turn_id))
 
     def _whole(self, turn: Turn) -> Turn:
         return replace(turn, steps=self._outbox.states(turn.id))

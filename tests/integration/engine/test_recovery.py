@@ -53,7 +53,7 @@ async def test_every_state_that_is_left_behind(
     becomes, calls, ends = LEFT.get(state, (state, set[StepKind](), state))
     after = await again.stored("t1")
     assert after.state is becomes
-    assert again.recovered == (0 if state in SETTLED else 1)
+    assert again.recovered == (0 if state in SETTLED or steps else 1)  # what waits for a call is moved by that
     if state in SETTLED:
         assert after == before
     if state is State.OPEN:
@@ -141,7 +141,7 @@ async def test_all_of_many_pages_are_recovered_once(
     assert [entry["cause"] for entry in logs if entry["event"] == "cancelled"] == ["restarted"] * 10
     assert len(await again.outbox()) == 20
     before = await again.steps()
-    assert await recover(again.journal, again.clock) == 10  # looked at, and nothing owed twice
+    assert await recover(again.journal, again.clock) == 0  # all wait for calls
     assert await again.steps() == before
 
 
