@@ -28,6 +28,7 @@ CONFIG: Final = """
 [listen]
 address = "127.0.0.1:{port}"
 shutdown_grace_s = {grace_s}
+workers = {workers}
 
 [upstream]
 url = "{upstream}"
@@ -67,6 +68,7 @@ class SidecarProcess:
         upstream: str,
         *,
         grace_s: float = 5,
+        workers: int = 1,
         admin_timeout_s: float = 5,
         tables: Tables | None = None,
         host: str = "127.0.0.1",
@@ -89,6 +91,7 @@ class SidecarProcess:
                 upstream=upstream,
                 journal=self.journal,
                 grace_s=grace_s,
+                workers=workers,
                 admin_timeout_s=admin_timeout_s,
             )
         else:
