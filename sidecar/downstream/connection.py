@@ -95,12 +95,15 @@ class Connection(Line):
         self._occupant = None
 
     def proceed(self, *, keep: bool) -> None:
-        """Go on to the next request, or end the connection in order."""
+        """Go on to the next request, or end the connection in order.
+
+        The rest of a body that nobody waited for must never be taken for a request.
+        """
         unread = self._intake.awaits_body
         ahead = self._intake.end_request()
         if self._closing or self._tunnel is not None:
             return
-        if not keep or self._front.retiring:
+        if unread or not keep or self._front.retiring:
             self._end(unread=unread or bool(ahead))
             return
         self._held_back = False

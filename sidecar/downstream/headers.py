@@ -10,6 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from sidecar.wire.fields import without
+
 if TYPE_CHECKING:
     from sidecar.wire.fields import Field, Fields
 
@@ -39,7 +41,10 @@ def end_to_end(fields: Fields) -> list[Field]:
 
 
 def forwarded(fields: Fields, peer: Peer) -> list[Field]:
-    """Give what goes on, with X-Forwarded-For, -Proto and -Host: extended where the peer is trusted, else replaced."""
+    """Give what goes on, with X-Forwarded-For, -Proto and -Host: extended where the peer is trusted, else replaced.
+
+    A stranger's Forwarded (RFC 7239) goes.
+    """
     came = fields.by_name
     chain, proto, host = [], [peer.scheme.encode()], came.get(b"host", [])
     if peer.trusted:
@@ -47,6 +52,8 @@ def forwarded(fields: Fields, peer: Peer) -> list[Field]:
         proto = came.get(b"x-forwarded-proto", proto)
         host = came.get(b"x-forwarded-host", host)
     rest = end_to_end(fields)
+    if not peer.trusted and b"forwarded" in came:
+        rest = without(rest, b"forwarded")
     if not FORWARDED.isdisjoint(came):
         rest = [field for field in rest if field[0].lower() not in FORWARDED]
     if b"trailers" in fields.options(b"te"):

@@ -169,10 +169,10 @@ class Front:
         """Begin the exchange of a request. A bug of ours is a 500, and shows."""
         try:
             exchange = self._exchange(connection, request)
+            exchange.begin()
             self._exchanges.add(exchange)
             self._nothing_under_way.clear()
             self._moved.set()
-            exchange.begin()
         except Exception as error:  # whatever it is, downstream is owed an answer
             log.error("request_failed", method=request.method, exc_info=error)  # noqa: TRY400  (with the error itself)
             connection.refuse(BugError(repr(error)))

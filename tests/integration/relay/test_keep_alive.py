@@ -136,3 +136,18 @@ async def test_a_kept_connection_that_closes_under_a_request_costs_the_client_no
     assert (request.target, request.body) == (b"/second", b"once" if method == "POST" else b"")
     await running.upstream.taken[-1].send(ok(b"2"))
     assert (await client.answer()).body == b"2"
+
+
+@pytest.mark.parametrize("rest", [b"", b"GET /evil HTTP/1.1\r\nHost: app.example\r\n\r\n"])
+async def test_the_rest_of_a_body_is_never_taken_for_a_request(running: Scene, rest: bytes) -> None:
+    """The upstream may answer, and end its answer, before the upload has ended."""
+    client = await running.client()
+    await client.send(request_bytes("POST", "/x", "Content-Length: 10000"), b"begun")
+    peer = await running.upstream.take()
+    await peer.head()
+    await peer.send(ok(b"no"))
+    assert (await client.answer()).body == b"no"
+    await client.send(rest)
+    assert await client.rest() == b""
+    client.close()
+    await running.upstream_is_left_alone()

@@ -99,6 +99,12 @@ def test_a_stranger_is_not_believed() -> None:
     ]
 
 
+def test_a_forwarded_field_is_believed_of_a_trusted_proxy_alone() -> None:
+    claim = (b"Forwarded", b"for=1.2.3.4;proto=https")
+    assert claim in forwarded([(b"Host", b"api"), claim], PROXY)
+    assert claim not in forwarded([(b"Host", b"api"), claim], STRANGER)
+
+
 def test_a_trusted_proxy_is_believed_and_its_chain_extended() -> None:
     came = [
         (b"X-Forwarded-For", b"1.1.1.1, 2.2.2.2"),
