@@ -111,7 +111,7 @@ async def test_forwarded_fields_of_a_stranger_are_replaced(running: Scene) -> No
         b"GET / HTTP/1.1\r\nHost: app.example\r\nX-Forwarded-For: 6.6.6.6\r\nx-forwarded-for: 7.7.7.7\r\n"
         b"X-Forwarded-Proto: https\r\nX-FORWARDED-HOST: evil.example\r\nForwarded: for=1.1.1.1\r\n\r\n",
     )
-    assert came.fields == [(b"Host", b"app.example"), (b"Forwarded", b"for=1.1.1.1"), *FORWARDED]
+    assert came.fields == [(b"Host", b"app.example"), *FORWARDED]
 
 
 async def test_forwarded_fields_of_a_trusted_proxy_are_extended(tmp_path: Path) -> None:
