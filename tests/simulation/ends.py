@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from sidecar.engine.cancellation import CancelOutcome
 from sidecar.engine.ports import Verdict
-from sidecar.turn.state import SETTLED, State, StepKind
+from sidecar.turn.machine import wanted
+from sidecar.turn.state import SETTLED, State, StepKind, StepState
 from tests.simulation.client import STRANGER
 from tests.simulation.laws import UNDONE
 
@@ -19,7 +21,9 @@ if TYPE_CHECKING:
 def check_ends(world: World) -> None:
     """Check every turn, every request to cancel, the outbox, and the upstream's database."""
     for row in world.journal.rows():
-        world.laws.must(f"2: {row.kind} is {row.state}", row.state in {"delivered", "dead"}, row.turn_id)
+        world.laws.must(f"2: {row.kind} is {row.state}", row.state in {"delivered", "dead", "dropped"}, row.turn_id)
+        unasked = row.state == "dropped" and (row.turn_id, row.kind) not in world.laws.dropped
+        world.laws.must(f"2: {row.kind} was dropped, and nobody ordered that", not unasked, row.turn_id)
     for turn_id, generation in world.upstream.generations.items():
         durable = world.laws.records[turn_id].durable
         world.laws.must("1: sent upstream, and not in the journal", durable is not None, turn_id)
@@ -51,11 +55,15 @@ def _check_completed(world: World, record: Record, turn: Turn) -> None:
     laws.must("3: completed, and it is not in its conversation", world.upstream.remembers(turn.id), turn.id)
     if visit.begins:
         confirms = StepKind.CONFIRM in world.site.kinds and turn.conversation_id is not None
-        laws.must("2: never confirmed", not confirms or Verdict.DONE in record.acted[StepKind.CONFIRM], turn.id)
+        told = Verdict.DONE in record.acted[StepKind.CONFIRM] or turn.steps.get(StepKind.CONFIRM) is StepState.DROPPED
+        laws.must("2: never confirmed", not confirms or told, turn.id)
 
 
 def _check_cancelled(world: World, record: Record, turn: Turn) -> None:
     """Nothing of the turn is left, unless another turn that was confirmed keeps the conversation (law 3)."""
+    undoing = wanted(replace(turn, state=State.CANCELLING))
+    given_up = [kind for kind in undoing if turn.steps.get(kind) is StepState.DROPPED]
+    world.laws.must("2: cancelled, and a step of it was dropped", not given_up, turn.id)
     generation = world.upstream.generations.get(turn.id)
     if generation is None or not generation.taken_up:
         return
@@ -71,10 +79,11 @@ def _check_cancelled(world: World, record: Record, turn: Turn) -> None:
 
 
 def _check_unresolved(world: World, turn: Turn) -> None:
-    """An operator tried every dead step again, so only an id that was never told excuses it."""
+    """An operator tried every dead step again: only an id that was never told excuses it, or a step they dropped."""
     needs = [needed for kind, needed in world.site.plan.needs.items() if kind is not StepKind.CONFIRM]
     untold = any(not needed <= turn.captured.keys() for needed in needs)
-    world.laws.must("2: unresolved without a reason", untold, turn.id)
+    dropped = StepState.DROPPED in turn.steps.values()
+    world.laws.must("2: unresolved without a reason", untold or dropped, turn.id)
 
 
 def _check_asks(world: World) -> None:

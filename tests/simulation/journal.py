@@ -104,8 +104,8 @@ class SimulatedJournal(MemoryJournal):
         return [self._whole(turn) for turn in self._turns.values()]
 
     def ordered(self) -> list[str]:
-        """Give the turns that an operator ordered to be cancelled."""
-        return [order.turn_id for order in self._orders if order.step is None]
+        """Give the turns about which an operator ordered something."""
+        return [order.turn_id for order in self._orders]
 
     def rows(self) -> list[StepRow]:
         """Give every row of the outbox."""

@@ -55,6 +55,7 @@ class Laws:
         self.records: dict[str, Record] = {}
         self.asks: list[Ask] = []
         self.ordered: set[str] = set()
+        self.dropped: set[tuple[str, StepKind]] = set()
         self.looked_at: dict[str, float] = {}
         self._world = world
         self._remembered: set[str | None] = set()

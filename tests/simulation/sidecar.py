@@ -152,6 +152,11 @@ class SimulatedSidecar:
         with suppress(JournalUnavailableError):
             await self._operator().cancel(turn_id)
 
+    async def order_drop(self, step_id: int) -> None:
+        """Order a step to be given up."""
+        with suppress(JournalUnavailableError):
+            await self._operator().drop(step_id, reason="the operator wants it no more")
+
     def _operator(self) -> OperatorDesk:
         world = self.world
         return OperatorDesk(world.journal, Driver(world.journal, world.wall, on_owed=lambda: None), world.wall)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final
 
+from sidecar.engine.operator import DROPPABLE
 from sidecar.errors import JournalUnavailableError
 from sidecar.turn.state import SETTLED
 from tests.simulation.admin import SimulatedAdminApi
@@ -228,6 +229,12 @@ class World:
             self.note("the operator orders a cancel", turn_id)
             self.laws.ordered.add(turn_id)
             Process(self.loop, lambda: None).spawn(self.sidecar.order_cancel(turn_id))
+        undelivered = [row for row in self.journal.rows() if row.state in DROPPABLE]
+        if undelivered and self.dice.chance(0.7):
+            row = self.dice.choose(undelivered)
+            self.note("the operator orders a drop", row.turn_id, row.kind)
+            self.laws.dropped.add((row.turn_id, row.kind))
+            Process(self.loop, lambda: None).spawn(self.sidecar.order_drop(row.id))
 
     def _let_operator_retry(self, sidecar: SimulatedSidecar) -> asyncio.Task[None]:
         self.note("the operator tries again what is dead")
