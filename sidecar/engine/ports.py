@@ -199,7 +199,7 @@ class AdminApi(Protocol):
     async def call(self, kind: StepKind, turn: Turn, *, idempotency_key: str) -> CallOutcome:
         """Make a step's call once. Never raises for what the peer does: a failure is an outcome."""
 
-    async def shows(self, captured: Mapping[str, str]) -> bool | None:
+    async def shows(self, captured: Mapping[str, str], *, traceparent: str | None = None) -> bool | None:
         """Ask (`admin.verify`) whether the upstream shows the conversation; None where it cannot be told."""
 
 

@@ -94,12 +94,13 @@ class AdminClient:
         sources = _awaited(self._sources_of(turn.route), turn.captured) if kind is StepKind.CANCEL else {}
         return await self._attempt(configured, values, extra, sources)
 
-    async def shows(self, captured: Mapping[str, str]) -> bool | None:
+    async def shows(self, captured: Mapping[str, str], *, traceparent: str | None = None) -> bool | None:
         """Ask (`admin.verify`) whether the upstream shows the conversation; None where it cannot be told."""
         verify = self._admin.verify
         if not verify or not verify.needs <= captured.keys():
             return None
-        extra = {"X-Request-Id": captured["request_id"]} if "request_id" in captured else {}
+        told = {"X-Request-Id": captured.get("request_id"), "traceparent": traceparent}
+        extra = {name: value for name, value in told.items() if value is not None}
         outcome = await self._attempt(verify, captured, extra, {})
         return {Verdict.DONE: True, Verdict.GONE: False}.get(outcome.verdict)
 

@@ -44,10 +44,10 @@ class AdminNow:
         async with self._client() as client:
             return await client.call(kind, turn, idempotency_key=idempotency_key)
 
-    async def shows(self, captured: Mapping[str, str]) -> bool | None:
+    async def shows(self, captured: Mapping[str, str], *, traceparent: str | None = None) -> bool | None:
         """Ask (`admin.verify`) whether the upstream shows the conversation; None where it cannot be told."""
         async with self._client() as client:
-            return await client.shows(captured)
+            return await client.shows(captured, traceparent=traceparent)
 
     @asynccontextmanager
     async def _client(self) -> AsyncIterator[AdminClient]:

@@ -40,11 +40,11 @@ class TracedAdmin:
                 span.end(name, {**told, **status, "sidecar.verdict": outcome.verdict.value}, error=failed)
         return outcome
 
-    async def shows(self, captured: Mapping[str, str]) -> bool | None:
+    async def shows(self, captured: Mapping[str, str], *, traceparent: str | None = None) -> bool | None:
         """Ask (`admin.verify`) whether the upstream shows the conversation; None where it cannot be told."""
-        span, shown = self._tracer.call(None), None
+        span, shown = self._tracer.call(traceparent), None
         try:
-            shown = await self._admin.shows(captured)
+            shown = await self._admin.shows(captured, traceparent=span.traceparent)
         finally:
             answer = "unknown" if shown is None else "shown" if shown else "not shown"
             span.end("admin.verify", {"sidecar.verdict": answer})

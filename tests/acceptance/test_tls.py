@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import socket
 import ssl
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -157,3 +158,28 @@ async def test_an_answer_that_breaks_off_is_no_whole_one(tmp_path: Path) -> None
                 rest = b""
         assert END not in rest
         await running.turn_in("cancelled", timeout_s=WAIT_S)
+
+
+async def test_nor_is_one_without_framing_that_breaks_off(tmp_path: Path) -> None:
+    """A client would take a goodbye for its end: so there is none."""
+    async with secured(tmp_path) as scene:
+        port = urlsplit(scene.running.process.url).port or 0
+        reading = asyncio.create_task(asyncio.to_thread(read_to_the_end, port))
+        peer, _ = await scene.running.upstream.request()
+        await peer.send(head_of("Connection: close", PLAIN, "X-Conversation-Id: c1"), b"Once ")
+        peer.reset()
+        assert await reading == "broken off"
+        await scene.running.turn_in("cancelled", timeout_s=WAIT_S)
+
+
+def read_to_the_end(port: int) -> str:
+    """Ask, and read; say how that ended. asyncio itself would not tell."""
+    plain = socket.create_connection(("127.0.0.1", port), timeout=WAIT_S)
+    with trusting().wrap_socket(plain, server_hostname="localhost", suppress_ragged_eofs=False) as secure:
+        secure.sendall(QUESTION)
+        try:
+            while secure.recv(65_536):
+                pass
+        except (ssl.SSLError, ConnectionError):
+            return "broken off"
+        return "whole"

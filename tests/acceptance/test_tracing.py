@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -27,10 +27,10 @@ WITHOUT = "import sys; sys.modules['opentelemetry'] = None; from sidecar.cli imp
 
 
 @asynccontextmanager
-async def traced(folder: Path, **tracing: object) -> AsyncIterator[tuple[Stage, Collector]]:
+async def traced(folder: Path, **sections: dict[str, Any]) -> AsyncIterator[tuple[Stage, Collector]]:
     async with Collector.listening() as collector:
-        settings = {"endpoint": collector.url, "headers": {"X-Key": "k"}, **tracing}
-        async with stage(folder, tracing=settings) as running:
+        tracing = {"endpoint": collector.url, "headers": {"X-Key": "k"}}
+        async with stage(folder, tracing=tracing, **sections) as running:
             running.process.environment = {"OTEL_BSP_SCHEDULE_DELAY": "50"}
             yield running, collector
 
@@ -62,6 +62,22 @@ async def test_an_exchange_and_its_calls_are_parts_of_the_clients_trace(tmp_path
             assert span.attributes["sidecar.verdict"] == "done"
         assert len(running.admin.calls) == 2
         assert {headers["X-Key"] for headers in collector.headers} == {"k"}
+
+
+async def test_what_is_asked_before_there_is_a_turn_is_a_part_of_it_too(tmp_path: Path) -> None:
+    verify = {"method": "GET", "path": "/admin/conversations/{conversation_id}"}
+    async with traced(tmp_path, chat={"begins": "probe"}, admin={"verify": verify}) as (running, collector):
+        client = await running.client()
+        await client.chat("X-Request-Id: r1", SENT, names="c9")
+        peer, _ = await running.upstream.request()
+        await peer.send(OK)
+        await client.answer()
+        await running.turn_in("completed")
+        await running.end()
+        asked, exchange = await collector.span("admin.verify"), await collector.span(CHAT)
+        assert (asked.trace_id, asked.parent_id) == (TRACE, exchange.span_id)
+        assert asked.attributes["sidecar.verdict"] == "shown"
+        assert [call.headers["traceparent"] for call in running.admin.calls] == [asked.traceparent]
 
 
 async def test_calls_that_a_crash_left_owed_are_parts_of_it_too(tmp_path: Path) -> None:

@@ -73,8 +73,9 @@ class ScriptedAdminApi:
         finally:
             self.under_way -= 1
 
-    async def shows(self, captured: Mapping[str, str]) -> bool | None:
+    async def shows(self, captured: Mapping[str, str], *, traceparent: str | None = None) -> bool | None:
         """Say what the script says of the conversation."""
+        del traceparent
         return self.shown.get(captured.get("conversation_id", ""))
 
     async def _come_to(self, kind: StepKind, turn: Turn) -> CallOutcome:

@@ -57,9 +57,9 @@ class SimulatedAdminApi:
         except TimeoutError:
             return TIMED_OUT
 
-    async def shows(self, captured: Mapping[str, str]) -> bool | None:
+    async def shows(self, captured: Mapping[str, str], *, traceparent: str | None = None) -> bool | None:
         """Say that it cannot be told: nobody here begins a conversation by probing."""
-        del captured
+        del captured, traceparent
         return None
 
     def _arrive(
