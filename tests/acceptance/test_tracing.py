@@ -27,10 +27,12 @@ WITHOUT = "import sys; sys.modules['opentelemetry'] = None; from sidecar.cli imp
 
 
 @asynccontextmanager
-async def traced(folder: Path, **sections: dict[str, Any]) -> AsyncIterator[tuple[Stage, Collector]]:
+async def traced(
+    folder: Path, *, chat: dict[str, Any] | None = None, admin: dict[str, Any] | None = None
+) -> AsyncIterator[tuple[Stage, Collector]]:
     async with Collector.listening() as collector:
         tracing = {"endpoint": collector.url, "headers": {"X-Key": "k"}}
-        async with stage(folder, tracing=tracing, **sections) as running:
+        async with stage(folder, chat=chat, admin=admin or {}, tracing=tracing) as running:
             running.process.environment = {"OTEL_BSP_SCHEDULE_DELAY": "50"}
             yield running, collector
 
