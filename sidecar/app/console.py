@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from heapq import nlargest
@@ -9,10 +10,11 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from sidecar.config import OFF, parse_address
+from sidecar.config import OFF, TcpAddress, parse_address
 from sidecar.console.server import Backstage, serving
 from sidecar.engine.driver import Driver
 from sidecar.engine.operator import OperatorDesk
+from sidecar.errors import OperatorError
 from sidecar.host.listeners import inherited, listen
 from sidecar.journal.store import SqliteJournal
 from sidecar.telemetry.outbox import outbox_families
@@ -137,8 +139,22 @@ async def console(operated: Operated, clock: Clock) -> AsyncIterator[str]:
 def _listeners(settings: Console, host: Host) -> list[Listener]:
     """Listen where whoever started the process wants it, else by the settings. Raises OperatorError."""
     if sockets := host.inherited.for_console():
+        for sock in sockets:
+            _check_reach(sock, settings)
         return inherited(sockets)
     return listen(parse_address(settings.address), setting="console.address", mode=UNIX_MODE)
+
+
+def _check_reach(sock: socket.socket, settings: Console) -> None:
+    """Raise OperatorError where other machines reach a socket that was handed over, and no token is needed."""
+    if sock.family == socket.AF_UNIX or settings.token:
+        return
+    host, port = sock.getsockname()[:2]
+    if not (address := TcpAddress(host, port)).is_loopback:
+        raise OperatorError(
+            f"console.token: the socket that was handed over for the console, {address}, can be reached from other "
+            "machines, and no token is set; set console.token, or hand over one at 127.0.0.1"
+        )
 
 
 def watch_sizes(sidecar: Sidecar) -> None:

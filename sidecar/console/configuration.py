@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 MASK: Final = "***"
 _QUERY_VALUE: Final = re.compile(r"(?<==)[^&{}]+")
+_USER_INFO: Final = re.compile(r"^(\w+://)[^/@]*@")
 _PATHS: Final = frozenset({"path", "url"})
 
 
@@ -31,8 +32,8 @@ def shown(settings: Section) -> dict[str, JsonValue]:
         key, value = field.alias or name, _plain(getattr(settings, name))
         if not field.repr:
             value = _masked(value)
-        elif key in _PATHS and isinstance(value, str):
-            value = _without_query_values(value)
+        elif isinstance(value, str) and (key in _PATHS or "://" in value):
+            value = _without_query_values(_USER_INFO.sub(f"\\1{MASK}@", value))
         table[key] = value
     return table
 

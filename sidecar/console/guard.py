@@ -56,10 +56,10 @@ class Guard:
         self._settings = settings
 
     def is_known(self, request: web.Request) -> bool:
-        """Say whether the request brings the token, or none is needed."""
+        """Say whether the request brings the token, or none is needed: without one, the console is for this machine."""
         token = self._settings().token
         if not token:
-            return True
+            return _came_by_loopback(request)
         scheme, _, given = request.headers.get("Authorization", "").partition(" ")
         return hmac.compare_digest(_digest(token), _digest(given.strip())) and scheme.lower() == "bearer"
 
@@ -151,6 +151,12 @@ def _names(settings: Console) -> set[str]:
     address = parse_address(settings.address)
     own = (address.host,) if isinstance(address, TcpAddress) else ()
     return {"localhost", *(name.rstrip(".").lower() for name in (*own, *settings.hosts))}
+
+
+def _came_by_loopback(request: web.Request) -> bool:
+    """Say whether the address that was asked can be reached from this machine only; so can a Unix socket."""
+    name = request.transport.get_extra_info("sockname") if request.transport is not None else None
+    return not isinstance(name, tuple) or ip_address(str(name[0]).partition("%")[0]).is_loopback
 
 
 def _digest(text: str) -> bytes:

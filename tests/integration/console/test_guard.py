@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import socket
 from typing import TYPE_CHECKING
 
+import aiohttp
 import pytest
 
-from sidecar.console import endpoint, server
+from sidecar.app import Sidecar
+from sidecar.config import load_table
+from sidecar.console import endpoint, guard, server
+from sidecar.errors import OperatorError
+from sidecar.host import Host, Inherited
 from tests.fakes.downstream import Downstream
-from tests.fakes.operator import operator
+from tests.fakes.operator import Operator, operator
 from tests.fakes.scene import scene
 from tests.integration.console.abandoning import leave_dead, stream
 
@@ -16,7 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from tests.fakes.operator import Operator
     from tests.fakes.scene import Scene
 
 TOKEN = "correct-horse"
@@ -59,6 +64,42 @@ async def test_nearly_the_token_is_not_the_token(stranger: Operator, given: str)
 @pytest.mark.parametrize("given", [f"Bearer {TOKEN}", f"bearer  {TOKEN} "])
 async def test_with_the_token_all_is_shown(stranger: Operator, given: str) -> None:
     assert (await stranger.ask("/api/turns", Authorization=given)).status == 200
+
+
+async def test_without_a_token_it_is_for_this_machine_alone(
+    tmp_path: Path, asks: Operator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The configuration sees to that; but a socket may have been handed over, and a token taken away by a reload."""
+    monkeypatch.setattr(guard, "_came_by_loopback", lambda _: False)
+    assert (await asks.ask("/api/turns")).status == 401
+    assert (await asks.ask("/healthz")).status == 200
+    monkeypatch.undo()
+    assert (await asks.ask("/api/turns")).status == 200
+    (tmp_path / "other").mkdir()
+    async with scene(tmp_path / "other", console={"address": f"unix:{tmp_path}/console"}) as running:
+        assert running.sidecar.console_url == f"unix:{tmp_path}/console"
+        async with aiohttp.ClientSession(connector=aiohttp.UnixConnector(f"{tmp_path}/console")) as session:
+            operator_here = Operator("http://localhost", session)
+            assert (await operator_here.ask("/api/turns")).status == 200
+    assert not (tmp_path / "console").exists()
+
+
+async def test_a_socket_that_others_reach_is_not_taken_without_a_token(tmp_path: Path) -> None:
+    settings = load_table(
+        {
+            "upstream": {"url": "http://127.0.0.1:1"},
+            "listen": {"address": "127.0.0.1:0"},
+            "journal": {"path": str(tmp_path / "sidecar.db")},
+        },
+        {},
+    )
+    with socket.socket() as handed_over:
+        handed_over.bind(("0.0.0.0", 0))  # noqa: S104  (as a socket unit may have it)
+        handed_over.listen()
+        host = Host(inherited=Inherited({"console": [handed_over]}))
+        with pytest.raises(OperatorError, match=r"console\.token: .* can be reached from other machines"):
+            async with Sidecar.start(settings, host):
+                pass
 
 
 async def test_a_change_needs_the_token_too(locked: Scene, stranger: Operator) -> None:
