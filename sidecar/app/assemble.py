@@ -128,8 +128,11 @@ class Sidecar:
         self.sweeper.use(temp_ttl_s=settings.journal.temp_ttl_s)
         self.pruner.use(retention_s=settings.journal.retention_s)
         desk = cancel_desk(settings, self.journal, self.driver, self.edge.tombstones)
+        old_pool = self.edge.pool
         self.edge = replace(self.edge, settings=settings, pool=pool, desk=desk)
         self.front.use(self.edge)
+        if pool is not old_pool:
+            old_pool.retire()
 
     async def stop(self) -> None:
         """Stop in order: let streams finish within their grace time, then cancel them, and make the last calls.

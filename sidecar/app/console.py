@@ -159,7 +159,8 @@ def _check_reach(sock: socket.socket, settings: Console) -> None:
 
 def watch_sizes(sidecar: Sidecar) -> None:
     """Have the sizes of what is under way asked for whenever the figures are read."""
-    front, driver, edge = sidecar.front, sidecar.driver, sidecar.edge
+    front, driver = sidecar.front, sidecar.driver
+    draining, waste = sidecar.edge.draining, sidecar.edge.waste  # of every generation
     sidecar.metrics.watch(
         {
             "open_connections": ("Connections of clients.", lambda: len(front.connections)),
@@ -168,13 +169,13 @@ def watch_sizes(sidecar: Sidecar) -> None:
                 "Turns under way: open streams, and what is undone.",
                 lambda: driver.live_count,
             ),
-            "draining_answers": ("Abandoned answers read on for their ids.", lambda: len(edge.draining)),
+            "draining_answers": ("Abandoned answers read on for their ids.", lambda: len(draining)),
             "open_upstream_connections": ("Connections to the upstream.", lambda: sidecar.edge.pool.open_count),
             "waiting_for_upstream": ("Requests in line for one.", lambda: sidecar.edge.pool.waiting_count),
             "idle_upstream_connections": ("Connections kept for a next request.", lambda: sidecar.edge.pool.idle_count),
         }
     )
-    sidecar.metrics.watch_waste(edge.waste.sums)
+    sidecar.metrics.watch_waste(waste.sums)
 
 
 def _probes(sidecar: Sidecar, clock: Clock) -> dict[str, Probe]:

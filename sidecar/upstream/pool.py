@@ -40,6 +40,7 @@ class UpstreamPool:
         self._idle: dict[UpstreamConnection, float] = {}  # since when; the oldest first
         self._sweep: asyncio.TimerHandle | None = None
         self._closed = False
+        self._keeps = settings.idle_max > 0
 
     @property
     def idle_count(self) -> int:
@@ -77,12 +78,16 @@ class UpstreamPool:
             kept.abort()
         raise UpstreamUnreachableError(_SHUTTING_DOWN)
 
+    def retire(self) -> None:
+        """Keep no connection from now on: another pool is asked in its place, by all but those who began with this."""
+        self._keeps = False
+        self._end_sweep()
+        self._drop_idle()
+
     async def close(self) -> None:
         """Drop the idle connections, and keep none from now on. Those in use are their users' to end."""
         self._closed = True
-        if self._sweep is not None:
-            self._sweep.cancel()
-            self._sweep = None
+        self._end_sweep()
         self._places.send_away(UpstreamUnreachableError(_SHUTTING_DOWN))
         idle = list(self._idle)
         self._drop_idle()
@@ -131,7 +136,7 @@ class UpstreamPool:
 
     def _keep(self, connection: UpstreamConnection) -> None:
         """Take a connection back: for the first in line, or for later."""
-        if self._closed or self._settings.idle_max == 0:
+        if self._closed or not self._keeps:
             connection.abort()
         elif self._places.waiting:
             if not self._places.hand_over(connection):
@@ -158,6 +163,11 @@ class UpstreamPool:
         if connection in self._open_ones:
             self._open_ones.remove(connection)
             self._places.give_back()
+
+    def _end_sweep(self) -> None:
+        if self._sweep is not None:
+            self._sweep.cancel()
+            self._sweep = None
 
     def _sweep_in(self, delay_s: float) -> None:
         self._sweep = asyncio.get_running_loop().call_later(delay_s, self._drop_expired)

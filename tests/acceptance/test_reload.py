@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 from tests.acceptance.stage import PLAIN, Chat, stage
+from tests.acceptance.visitors import CLIENTS, answer_all, come_again, more_are_answered
 from tests.fakes.admin import AdminFake
 from tests.fakes.downstream import ALICE
 from tests.fakes.upstream import Upstream
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
 
     from tests.fakes.downstream import Downstream
 
+RELOADS = 6
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
 
@@ -118,3 +121,25 @@ async def test_many_reloads_under_a_stream_end_in_order(tmp_path: Path) -> None:
         await chat.say(b"on")
         await chat.end()
         await running.turn_in("completed")
+
+
+async def test_under_load_no_request_is_lost(tmp_path: Path) -> None:
+    """Clients come all the time, while one upstream takes the other's place, again and again."""
+    one, two = [await asyncio.start_server(answer_all, "127.0.0.1", 0) for _ in range(2)]
+    urls = [f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}" for server in (one, two)]
+    async with one, two, stage(tmp_path) as running:
+        process, over, answered = running.process, asyncio.Event(), [0]
+        where = ("127.0.0.1", process.port)
+        process.edit(running.upstream.url, urls[0])
+        await process.reload()
+        async with asyncio.TaskGroup() as clients:
+            for _ in range(CLIENTS):
+                clients.create_task(come_again(where, over, answered))
+            for number in range(RELOADS):
+                await more_are_answered(answered)
+                process.edit(urls[number % 2], urls[(number + 1) % 2])
+                await process.reload()
+            await more_are_answered(answered)
+            over.set()
+        await running.end()
+        assert {line["status"] for line in process.log("exchange")} == {200}

@@ -6,12 +6,12 @@ import asyncio
 import os
 import signal
 import socket
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.acceptance.stage import Stage, stage
+from tests.acceptance.visitors import CLIENTS, answer_all, come_again, more_are_answered
 from tests.fakes.supervisor import supervisor
 from tests.fakes.waiting import eventually
 
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 LONG_S = 600
-CLIENTS = 8
-RESTART_S = 40
 
 
 async def start_again(running: Stage) -> None:
@@ -106,27 +104,3 @@ async def test_a_restart_turns_no_client_away(tmp_path: Path, workers: int, rest
             assert await process.terminate() == 0
             assert {line["status"] for line in process.log("exchange")} == {200}
             running.no_complaints()
-
-
-async def answer_all(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Play the upstream: an answer to each request, on a connection of its own."""
-    with suppress(asyncio.IncompleteReadError):  # one that was opened in vain
-        await reader.readuntil(b"\r\n\r\n")
-        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok")
-    writer.close()
-
-
-async def come_again(where: tuple[str, int], over: asyncio.Event, answered: list[int]) -> None:
-    """Play a client that connects, asks, has to be answered however long it takes, and comes again."""
-    while not over.is_set():
-        async with asyncio.timeout(RESTART_S):
-            reader, writer = await asyncio.open_connection(*where)
-            writer.write(b"GET / HTTP/1.1\r\nHost: app.example\r\nConnection: close\r\n\r\n")
-            assert (await reader.read()).endswith(b"\r\n\r\nok")
-            writer.close()
-            answered[0] += 1
-
-
-async def more_are_answered(answered: list[int]) -> None:
-    before = answered[0]
-    await eventually(lambda: answered[0] > before + 4 * CLIENTS, RESTART_S)

@@ -32,6 +32,19 @@ async def test_the_most_recently_used_comes_first_and_fresh_is_always_new() -> N
             connection.abort()
 
 
+async def test_a_retired_one_serves_and_keeps_nothing() -> None:
+    async with scripted(echo) as port, pool_for(port) as pool:
+        used, idle = await pool.connect(fresh=True), await pool.connect(fresh=True)
+        await ask(idle).end()
+        pool.retire()
+        assert pool.idle_count == 0
+        await ask(used).end()
+        last = await pool.connect(fresh=False)
+        assert not last.reused
+        await ask(last).end()
+        assert pool.idle_count == 0
+
+
 async def test_a_close_that_the_loop_has_not_seen_is_seen_at_check_out() -> None:
     loop = asyncio.get_running_loop()
     with socket.create_server(("127.0.0.1", 0)) as listener:
