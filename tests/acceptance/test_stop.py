@@ -41,9 +41,12 @@ async def test_one_that_outlives_it_is_cancelled_and_what_is_owed_is_done(tmp_pa
         assert len(running.admin.lines) == 2
 
 
-async def test_a_second_one_ends_at_once_and_the_next_start_does_what_is_owed(tmp_path: Path) -> None:
+@pytest.mark.timeout(180)  # many processes are started, one after the other
+@pytest.mark.parametrize("workers", [1, 2])
+async def test_a_second_one_ends_at_once_and_the_next_start_does_what_is_owed(tmp_path: Path, workers: int) -> None:
     """Neither the grace time, nor an id that may still come, nor a slow admin API is waited for."""
-    async with stage(tmp_path, listen={"shutdown_grace_s": LONG_S}, admin={"timeout_s": LONG_S}) as running:
+    listen = {"workers": workers, "shutdown_grace_s": LONG_S}
+    async with stage(tmp_path, listen=listen, admin={"timeout_s": LONG_S}) as running:
         chat = await running.answering()
         early = await running.ask(request_id="r2")
         running.process.signal(signal.SIGTERM)
