@@ -16,7 +16,7 @@ from sidecar.config import load_table
 from tests.fakes.admin import AdminFake
 from tests.fakes.downstream import Downstream
 from tests.fakes.upstream import Upstream
-from tests.fakes.waiting import AT_ONCE_S, eventually, loop_turns
+from tests.fakes.waiting import AT_ONCE_S, DEADLINE_S, eventually, loop_turns
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, MutableMapping
@@ -54,7 +54,7 @@ class Scene:
         """Read the outbox from the journal's file."""
         return self._rows("SELECT * FROM outbox ORDER BY id")
 
-    async def turn_in(self, state: str) -> dict[str, Any]:
+    async def turn_in(self, state: str, timeout_s: float = DEADLINE_S) -> dict[str, Any]:
         """Wait until there is one turn and it is durably in that state; give its row."""
 
         def look() -> dict[str, Any] | None:
@@ -62,7 +62,7 @@ class Scene:
             return turns[0] if [turn["state"] for turn in turns] == [state] else None
 
         try:
-            return await eventually(look)
+            return await eventually(look, timeout_s)
         except TimeoutError:
             raise AssertionError(f"not {state}: {self.turns()}, logged: {self.logs}") from None
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from tests.fakes.downstream import Downstream
     from tests.fakes.scene import Scene
     from tests.fakes.sockets import RawSocket
 
+PATIENCE_S: Final = 30.0
+"""A busy machine takes its time."""
 ROLLBACK = "DELETE /admin/conversations/{}"
 
 
@@ -35,7 +37,7 @@ async def _taken(running: Scene) -> RawSocket:
 async def abandon(running: Scene, state: str = "cancelled") -> None:
     """Have a client leave amid its answer; done when its turn is in that state, and its exchange over."""
     (await stream(running)).close()
-    await running.turn_in(state)
+    await running.turn_in(state, PATIENCE_S)
     await running.exchange_line()
 
 

@@ -12,8 +12,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 from sidecar.console import events as events_module
 from tests.fakes.operator import operator
 from tests.fakes.scene import scene
-from tests.fakes.waiting import DEADLINE_S
-from tests.integration.console.abandoning import abandon, leave_dead, stream
+from tests.integration.console.abandoning import PATIENCE_S, abandon, leave_dead, stream
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -119,7 +118,7 @@ async def test_a_stream_is_cancelled(running: Scene, api: Checked) -> None:
     turn = await the_turn(api)
     assert turn["cancellable"]
     assert (await api.post(f"/api/turns/{turn['id']}/cancel")).status == 202
-    assert (await running.turn_in("cancelled"))["cause"] == "operator"
+    assert (await running.turn_in("cancelled", PATIENCE_S))["cause"] == "operator"
     refused = await api.post(f"/api/turns/{turn['id']}/cancel")
     assert (refused.status, refused.json["mend"]) == (409, "There is nothing to cancel.")
     client.close()
@@ -131,7 +130,7 @@ async def test_a_dead_step_is_tried_again(running: Scene, api: Checked) -> None:
     assert (step["kind"], step["attempts"], step["error"]) == ("rollback", 1, "answered 503")
     running.admin.answers.clear()
     assert (await api.post(f"/api/outbox/{step['id']}/retry")).status == 202
-    await running.turn_in("cancelled")
+    await running.turn_in("cancelled", PATIENCE_S)
     assert (await api.post(f"/api/outbox/{step['id']}/retry")).status == 409
 
 
@@ -139,7 +138,7 @@ async def test_all_dead_steps_are_tried_again(running: Scene, api: Checked) -> N
     await leave_dead(running)
     running.admin.answers.clear()
     assert (await api.post("/api/outbox/retry-dead")).json == {"retried": 1}
-    await running.turn_in("cancelled")
+    await running.turn_in("cancelled", PATIENCE_S)
 
 
 async def test_a_dead_step_is_dropped_and_the_journal_keeps_who_and_why(running: Scene, api: Checked) -> None:
@@ -148,7 +147,7 @@ async def test_a_dead_step_is_dropped_and_the_journal_keeps_who_and_why(running:
     for nothing in ({}, {"reason": "  "}, {"reason": 7}, {"reason": "x" * 501}, {"reason": "ok", "more": 1}):
         assert (await api.post(f"/api/outbox/{step['id']}/drop", nothing)).status == 400
     assert (await api.post(f"/api/outbox/{step['id']}/drop", {"reason": " removed by hand "})).status == 202
-    async with asyncio.timeout(DEADLINE_S):
+    async with asyncio.timeout(PATIENCE_S):
         while not (await api.get("/api/outbox?state=dropped")).json["steps"]:  # noqa: ASYNC110  (an answer sets no event)
             await asyncio.sleep(0.01)
     dropped = await the_step(api, "dropped")
@@ -238,7 +237,7 @@ async def test_events_tell_of_what_changes(running: Scene, monkeypatch: pytest.M
     monkeypatch.setattr(events_module, "INTERVAL_S", 0.01)
     async with (
         operator(running.sidecar.console_url) as asks,
-        asyncio.timeout(DEADLINE_S),
+        asyncio.timeout(PATIENCE_S),
         asks.session.get(f"{asks.url}/api/events") as response,
     ):
         assert response.content_type == "text/event-stream"
@@ -286,4 +285,4 @@ async def test_a_journal_that_cannot_be_written_is_told_with_a_mend(
         assert "journal" in told.json["detail"]
         assert told.json["mend"]
         client.close()
-        await running.turn_in("cancelled")
+        await running.turn_in("cancelled", PATIENCE_S)

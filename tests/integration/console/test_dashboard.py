@@ -13,7 +13,7 @@ from sidecar.console import events as events_module
 from tests.fakes.browser import browser, needs_chromium
 from tests.fakes.scene import scene
 from tests.fakes.waiting import eventually
-from tests.integration.console.abandoning import ROLLBACK, leave_dead, stream
+from tests.integration.console.abandoning import PATIENCE_S, ROLLBACK, leave_dead, stream
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -112,7 +112,7 @@ async def test_a_live_turn_is_cancelled(browser: Browser, running: Scene) -> Non
         await browser.until("return !document.querySelector('#ask').open")
         await browser.run(CLICK, "#live td.do button")
         await browser.run(CLICK, "#ask-yes")
-        assert (await running.turn_in("cancelled"))["cause"] == "operator"
+        assert (await running.turn_in("cancelled", PATIENCE_S))["cause"] == "operator"
         await shown(browser, "#k-live", "0")
         await browser.until("return document.querySelector('#said p')?.textContent.includes('will be cancelled')")
         client.close()
@@ -128,7 +128,7 @@ async def test_a_dead_step_is_seen_and_tried_again(browser: Browser, running: Sc
         await browser.until("return document.querySelector('#said .bad')?.textContent === '1 step died.'")
         running.admin.answers.clear()
         await browser.run("document.querySelector('#dead td.do button').click()")
-        await running.turn_in("cancelled")
+        await running.turn_in("cancelled", PATIENCE_S)
         await shown(browser, "#k-dead", "0")
         await browser.until("return document.querySelector('#s-dead').hidden")
 
@@ -144,7 +144,7 @@ async def test_a_dead_step_is_dropped_by_keyboard_alone(browser: Browser, runnin
         assert await browser.run("return document.querySelector('#ask').open")
         await press(browser, "removed by hand" + Keys.ENTER)
         await browser.until("return !document.querySelector('#ask').open")
-        await eventually(lambda: running.steps()[-1]["state"] == "dropped")
+        await eventually(lambda: running.steps()[-1]["state"] == "dropped", PATIENCE_S)
         assert running.steps()[-1]["error"] == "removed by hand (console)"
         await shown(browser, "#k-dead", "0")
 
@@ -190,7 +190,7 @@ async def test_what_a_stranger_chose_is_text(browser: Browser, running: Scene) -
         assert await browser.run("return document.title") == "cancel-sidecar"
         assert await browser.run("return document.querySelectorAll('main img, dialog img').length") == 0
         client.close()
-        await running.turn_in("cancelled")
+        await running.turn_in("cancelled", PATIENCE_S)
 
 
 async def test_the_token_is_asked_for_and_kept_for_the_session_only(browser: Browser, tmp_path: Path) -> None:
@@ -210,7 +210,7 @@ async def test_the_token_is_asked_for_and_kept_for_the_session_only(browser: Bro
         await browser.until("return document.querySelector('#live td.do button:enabled')")
         await browser.run(CLICK, "#live td.do button")
         await browser.run(CLICK, "#ask-yes")
-        await running.turn_in("cancelled")
+        await running.turn_in("cancelled", PATIENCE_S)
         await browser.run(CLICK, "#forget")
         await browser.until("return document.querySelector('#ask')?.open")
         client.close()

@@ -16,7 +16,7 @@ from sidecar.host import Host, Inherited
 from tests.fakes.downstream import Downstream
 from tests.fakes.operator import Operator, operator
 from tests.fakes.scene import scene
-from tests.integration.console.abandoning import leave_dead, stream
+from tests.integration.console.abandoning import PATIENCE_S, leave_dead, stream
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -156,7 +156,7 @@ async def test_no_other_sites_page_can_change_anything(
     told = await asks.ask("/api/outbox/retry-dead", "POST", **filled)
     assert told.status == status
     if status == 202:
-        await running.turn_in("cancelled")
+        await running.turn_in("cancelled", PATIENCE_S)
     else:
         assert running.turns()[0]["state"] == "unresolved"
         assert told.json["mend"]

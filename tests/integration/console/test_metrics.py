@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from tests.fakes.operator import operator
 from tests.fakes.scene import scene
 from tests.fakes.waiting import eventually
-from tests.integration.console.abandoning import abandon, stream
+from tests.integration.console.abandoning import PATIENCE_S, abandon, stream
 
 if TYPE_CHECKING:
     from tests.fakes.operator import Operator
@@ -42,7 +42,7 @@ async def test_a_delivered_turn(running: Scene, asks: Operator) -> None:
     peer, _ = await running.upstream.request()
     await peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
     await client.answer()
-    await running.turn_in("completed")
+    await running.turn_in("completed", PATIENCE_S)
     assert await asks.figure("sidecar_turns_settled_total", **CHAT, cause="none", state="completed") == 1
     assert await asks.figure("sidecar_answer_seconds_count", **CHAT) == 1
     assert await asks.figure("sidecar_turns_cancelled_total") == 0
@@ -57,10 +57,10 @@ async def test_what_is_under_way(running: Scene, asks: Operator) -> None:
     for size in ("live_turns", "open_exchanges", "open_connections"):
         assert await asks.figure(f"sidecar_{size}") == 1, size
     client.close()
-    await running.turn_in("cancelling")  # its id may still be told
+    await running.turn_in("cancelling", PATIENCE_S)  # its id may still be told
     assert await asks.figure("sidecar_draining_answers") == 1
     peer.close()
-    await running.turn_in("unresolved")
+    await running.turn_in("unresolved", PATIENCE_S)
     assert await asks.figure("sidecar_live_turns") == 0
     assert await asks.figure("sidecar_unseen_answers_total", **CHAT, cause="closed") == 1
 
@@ -73,8 +73,8 @@ async def test_what_is_owed(tmp_path: Path) -> None:
 async def _see_what_is_owed(running: Scene, asks: Operator) -> None:
     running.admin.answers["DELETE /admin/conversations/c1"] = 503
     (await stream(running)).close()
-    await running.turn_in("cancelling")
-    await eventually(lambda: "DELETE /admin/conversations/c1" in running.admin.lines)
+    await running.turn_in("cancelling", PATIENCE_S)
+    await eventually(lambda: "DELETE /admin/conversations/c1" in running.admin.lines, PATIENCE_S)
     figures = await asks.figures()
     depth = {sample.labels["state"]: sample.value for sample in figures["sidecar_outbox_steps"].samples}
     assert depth["pending"] + depth["leased"] == 1
