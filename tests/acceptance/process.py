@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 Tables: TypeAlias = Mapping[str, object]
 
-START_S: Final = 20.0
+START_S: Final = 60.0
 SETTLED: Final = frozenset({"completed", "cancelled", "refused", "unresolved"})
 
 CONFIG: Final = """
