@@ -126,7 +126,7 @@ class Exchange:
 
     async def _forward(self) -> None:
         """Send the request as soon as there is a connection."""
-        upstream = await self._edge.pool.connect(fresh=False)
+        upstream = await self._edge.pool.connect(fresh=False, gone=self._over)
         if self._over.done():
             upstream.abort()
         else:
@@ -140,7 +140,7 @@ class Exchange:
 
     async def _send_again(self, request: bytes) -> None:
         """Send a request that provably never left on a connection of its own (RFC 9110, 9.2.2: any method may be)."""
-        upstream = await self._edge.pool.connect(fresh=True)
+        upstream = await self._edge.pool.connect(fresh=True, gone=self._over)
         if self._over.done():
             upstream.abort()
             return

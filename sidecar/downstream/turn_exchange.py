@@ -88,7 +88,7 @@ class TurnExchange(Exchange):
         await self._let_in(turn)
         if not self._is(State.OPEN):
             return
-        upstream = await edge.pool.connect(fresh=True)
+        upstream = await edge.pool.connect(fresh=True, gone=self._over)
         if not self._is(State.OPEN):
             upstream.abort()
             return

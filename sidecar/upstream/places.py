@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from typing import TYPE_CHECKING, Generic, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from sidecar.errors import UpstreamBusyError
+from sidecar.errors import DownstreamGoneError, UpstreamBusyError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -54,13 +55,17 @@ class Places(Generic[Kept]):
         """
         return next(iter(self._line.values()), False) and self._hand_on(kept)
 
-    async def wait(self, timeout_s: float, *, takes_kept: bool) -> Kept | None:
+    async def wait(
+        self, timeout_s: float, *, takes_kept: bool, gone: asyncio.Future[None] | None = None
+    ) -> Kept | None:
         """Wait in line for a kept connection, or (None) for a place, which is then taken.
 
-        Raises UpstreamBusyError when the time is over.
+        Raises UpstreamBusyError when the time is over, DownstreamGoneError when `gone` is done by then.
         """
         turn: asyncio.Future[Kept | None] = asyncio.get_running_loop().create_future()
         self._line[turn] = takes_kept
+        if gone is not None:
+            gone.add_done_callback(partial(_give_up, turn))
         try:
             async with asyncio.timeout(timeout_s):
                 return await turn
@@ -95,3 +100,9 @@ class Places(Generic[Kept]):
                 turn.set_result(what)
                 return True
         return False
+
+
+def _give_up(turn: asyncio.Future[Any], gone: asyncio.Future[None]) -> None:
+    del gone
+    if not turn.done():
+        turn.set_exception(DownstreamGoneError("downstream left before a connection was free"))

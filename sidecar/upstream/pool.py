@@ -57,11 +57,12 @@ class UpstreamPool:
         """How many requests wait for one."""
         return self._places.waiting
 
-    async def connect(self, *, fresh: bool) -> UpstreamConnection:
+    async def connect(self, *, fresh: bool, gone: asyncio.Future[None] | None = None) -> UpstreamConnection:
         """Give a connection to begin one request on; a new one where `fresh`, or where no idle one is good.
 
-        Raises UpstreamBusyError where none was free within `queue_timeout_s` or the system has no more to give,
-        UpstreamUnreachableError where none can be made, UpstreamTimeoutError after `connect_timeout_s`.
+        Whoever waits in line leaves it when `gone` is done, by DownstreamGoneError. Raises UpstreamBusyError where none
+        was free within `queue_timeout_s` or the system has no more to give, UpstreamUnreachableError where none can be
+        made, UpstreamTimeoutError after `connect_timeout_s`.
         """
         while not self._closed:
             kept = None if fresh else self.check_out()
@@ -69,7 +70,7 @@ class UpstreamPool:
                 return kept
             if not self._places.take():
                 self._drop_oldest()
-                kept = await self._places.wait(self._settings.queue_timeout_s, takes_kept=not fresh)
+                kept = await self._places.wait(self._settings.queue_timeout_s, takes_kept=not fresh, gone=gone)
             if kept is None:
                 return await self._open()
             if kept.is_quiet:

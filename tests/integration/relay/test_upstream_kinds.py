@@ -125,3 +125,23 @@ async def test_one_who_waits_is_served_next(tmp_path: Path) -> None:
         await peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi")
         assert (await first.answer()).body == b"hi"
         assert (await peer.request()).target == b"/two"
+
+
+@pytest.mark.parametrize("chat", [False, True])
+async def test_who_leaves_while_waiting_leaves_the_line(tmp_path: Path, *, chat: bool) -> None:
+    async with scene(tmp_path, upstream={"connections_max": 1, "queue_timeout_s": 60}) as running:
+        first, second = await running.client(), await running.client()
+        await first.get("/one")
+        peer, _ = await running.upstream.request()
+        pool = running.sidecar.edge.pool
+        await (second.chat("X-Request-Id: r1") if chat else second.get("/two"))
+        await eventually(lambda: pool.waiting_count == 1)
+        second.reset()
+        await eventually(lambda: pool.waiting_count == 0)
+        assert (await running.exchange_line())["status"] == 499
+        if chat:
+            await running.turn_in("cancelled")
+            assert running.admin.lines == []  # nobody heard of it
+        await peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi")
+        assert (await first.answer()).body == b"hi"
+        assert pool.idle_count == 1
