@@ -14,6 +14,7 @@ def describe() -> dict[str, str]:
     """What has to be known of this machine to read the figures, in the order in which to say it."""
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     return {
+        "sidecar": f"at commit {commit()}",
         "processor": processor(),
         "cores": f"{len(os.sched_getaffinity(0))}{', virtual' if is_virtual() else ''}",
         "memory": f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.0f} GiB",
@@ -25,6 +26,12 @@ def describe() -> dict[str, str]:
         "haproxy": version_of("haproxy", "-v"),
         "caddy": version_of("caddy", "version"),
     }
+
+
+def commit() -> str:
+    """What was measured; "unknown" outside a repository."""
+    said = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)  # noqa: S607
+    return said.stdout.strip() or "unknown"
 
 
 def processor() -> str:
