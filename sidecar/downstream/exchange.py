@@ -137,6 +137,7 @@ class Exchange:
         self._upstream = upstream
         upstream.begin(self, method=self._request.method, offers_upgrade=self._offers_upgrade)
         self._upload.begin(upstream, head_bytes(self._request_line(), fields))
+        self._request.fields.let_go()
 
     async def _send_again(self, request: bytes) -> None:
         """Send a request that provably never left on a connection of its own (RFC 9110, 9.2.2: any method may be)."""

@@ -52,7 +52,8 @@ class UpstreamConnection(asyncio.Protocol):
         self._gone = False
         self._tls = False
         self._paused = False
-        self._lost = asyncio.Event()
+        self._lost = False
+        self._loss: asyncio.Event | None = None  # where it is waited for: an event weighs as much as the rest of this
         self._timer: asyncio.TimerHandle | None = None
         self._since = 0.0  # when the upstream last showed life, or was last not the one to be waited for
         self._unsent = 0
@@ -163,11 +164,13 @@ class UpstreamConnection(asyncio.Protocol):
     @property
     def is_lost(self) -> bool:
         """Whether the transport is closed."""
-        return self._lost.is_set()
+        return self._lost
 
     async def wait_lost(self) -> None:
         """Wait until the transport is closed."""
-        await self._lost.wait()
+        if not self._lost:
+            self._loss = self._loss or asyncio.Event()
+            await self._loss.wait()
 
     # -- what the transport calls --------------------------------------------------------------------------------------
 
@@ -215,7 +218,9 @@ class UpstreamConnection(asyncio.Protocol):
         self._end_input(broken=error is not None or self._tls)
         if self._probe is not None:
             self._probe.close()
-        self._lost.set()
+        self._lost = True
+        if self._loss is not None:
+            self._loss.set()
         self._on_lost(self)
 
     def pause_writing(self) -> None:
