@@ -68,6 +68,7 @@ class Sidecar:
     driver: Driver
     dispatcher: Dispatcher
     sweeper: Sweeper
+    orders: Orders
     pruner: Pruner
     edge: Edge
     front: Front
@@ -214,10 +215,24 @@ async def _assemble(settings: Settings, host: Host, place: Place, stack: AsyncEx
     doors = Doors.at(settings.listen, host.inherited)
     stack.callback(doors.close)
     sidecar = Sidecar(
-        in_force, host, place, journal, admin, driver, dispatcher, sweeper, pruner, edge, front, doors, pools, metrics
+        in_force,
+        host,
+        place,
+        journal,
+        admin,
+        driver,
+        dispatcher,
+        sweeper,
+        orders,
+        pruner,
+        edge,
+        front,
+        doors,
+        pools,
+        metrics,
     )
     watch_sizes(sidecar)
-    place.serve(PeerDesk(journal, driver, lambda: sidecar.edge.desk), orders, sidecar)
+    place.serve(PeerDesk(journal, driver, lambda: sidecar.edge.desk), sidecar)
     if place.whole:
         sidecar.console_url = await stack.enter_async_context(console_of(sidecar, clock))
     await place.may_listen()

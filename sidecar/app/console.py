@@ -20,7 +20,7 @@ from sidecar.journal.store import SqliteJournal
 from sidecar.telemetry.outbox import outbox_families
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
     from contextlib import AbstractAsyncContextManager
 
     from prometheus_client import Metric
@@ -80,13 +80,17 @@ class JournalledLive:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operated:
-    """What the operator operates: one process, or the parent of several. `driver` steps turns that are not live."""
+    """What the operator operates: one process, or the parent of several.
+
+    `on_order` has an order carried out at once; `driver` steps turns that are not live.
+    """
 
     in_force: InForce
     host: Host
     metrics: MetricsSource
     probes: Mapping[str, Probe]
     reloader: Reloader
+    on_order: Callable[[], None]
     live: LiveTurns | None = None
     driver: Driver | None = None
 
@@ -99,6 +103,7 @@ def console_of(sidecar: Sidecar, clock: Clock) -> AbstractAsyncContextManager[st
         metrics=sidecar.metrics,
         probes=_probes(sidecar, clock),
         reloader=sidecar.reloader,
+        on_order=sidecar.orders.hurry,
         live=Live(sidecar.driver),
         driver=sidecar.driver,
     )
@@ -128,7 +133,7 @@ async def console(operated: Operated, clock: Clock) -> AsyncIterator[str]:
             probes=operated.probes,
             live=operated.live or JournalledLive(journal),
             board=journal,
-            desk=OperatorDesk(journal, driver, clock),
+            desk=OperatorDesk(journal, driver, clock, operated.on_order),
             reloader=operated.reloader,
         )
         await stack.enter_async_context(serving(backstage, [listener.sock for listener in listeners]))

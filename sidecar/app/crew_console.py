@@ -56,6 +56,7 @@ def crew_console(parent: Parent, clock: Clock) -> AbstractAsyncContextManager[st
         metrics=CrewMetrics(parent.metrics, parent.crew),
         probes=_probes(parent, clock),
         reloader=parent.reloader,
+        on_order=lambda: parent.crew.switch.tell_all({"what": "orders"}),
     )
     return console(operated, clock)
 

@@ -9,7 +9,6 @@ from sidecar.engine.share import Share
 
 if TYPE_CHECKING:
     from sidecar.app.assemble import Sidecar
-    from sidecar.engine.orders import Orders
     from sidecar.engine.peer_desk import PeerDesk
     from sidecar.engine.peers import Peers
 
@@ -26,7 +25,7 @@ class Place:
     async def announce(self) -> None:
         """Be there for peers, before tombstones are read: there are none."""
 
-    def serve(self, desk: PeerDesk, orders: Orders, sidecar: Sidecar) -> None:
+    def serve(self, desk: PeerDesk, sidecar: Sidecar) -> None:
         """Answer peers from now on: there are none."""
 
     async def may_listen(self) -> None:

@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
     from sidecar.config import Settings
-    from sidecar.engine.orders import Orders
     from sidecar.engine.peer_desk import PeerDesk
     from sidecar.engine.share import Share
     from sidecar.workers.link import Message
@@ -55,7 +54,7 @@ class WorkersPlace(Place):
         self.share = order.share
         self._signals = signals
         self._link: Link | None = None
-        self._served: asyncio.Future[tuple[PeerDesk, Orders, Sidecar]] = asyncio.get_running_loop().create_future()
+        self._served: asyncio.Future[tuple[PeerDesk, Sidecar]] = asyncio.get_running_loop().create_future()
 
     def join(self, link: Link) -> None:
         """Take the link to the parent."""
@@ -66,9 +65,9 @@ class WorkersPlace(Place):
         """Be asked by peers from now on."""
         await self._ask({"what": "here"})
 
-    def serve(self, desk: PeerDesk, orders: Orders, sidecar: Sidecar) -> None:
+    def serve(self, desk: PeerDesk, sidecar: Sidecar) -> None:
         """Answer peers from now on."""
-        self._served.set_result((desk, orders, sidecar))
+        self._served.set_result((desk, sidecar))
 
     async def may_listen(self) -> None:
         """Wait until all workers have recovered."""
@@ -92,7 +91,7 @@ class WorkersPlace(Place):
         return await self._answer_served(message)
 
     async def _answer_served(self, message: Message) -> Message | None:
-        desk, orders, sidecar = await asyncio.shield(self._served)
+        desk, sidecar = await asyncio.shield(self._served)
         match message:
             case {"what": "use", "settings": text}:
                 settings = part_of(pickle.loads(b64decode(text)), self.share)  # noqa: S301  (the parent's own words)
@@ -102,7 +101,8 @@ class WorkersPlace(Place):
             case {"what": "figures"}:
                 return await figures_message(sidecar.metrics, os.getpid())
             case {"what": "orders"}:
-                return {"done": await orders.run_once()}
+                sidecar.orders.hurry()
+                return None
             case _:
                 return await answer_peer(desk, message)
 

@@ -12,7 +12,7 @@ from sidecar.turn.events import StepRevived
 from sidecar.turn.state import StepState
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from sidecar.engine.driver import Driver
     from sidecar.engine.history import HistoryEntry, TurnHistory
@@ -79,10 +79,13 @@ class OperatorReads(Protocol):
 
 
 class OperatorDesk:
-    """The operator's view and hand."""
+    """The operator's view and hand. `on_order` is called when there is an order: who runs turns need not be slow."""
 
-    def __init__(self, journal: OperatorReads, driver: Driver, clock: Clock) -> None:
+    def __init__(
+        self, journal: OperatorReads, driver: Driver, clock: Clock, on_order: Callable[[], None] = lambda: None
+    ) -> None:
         self._journal = journal
+        self._on_order = on_order
         self._driver = driver
         self._clock = clock
 
@@ -121,6 +124,7 @@ class OperatorDesk:
         if turn is None or turn.state not in CANCELLABLE:
             return False
         await self._journal.order_cancel(turn_id, at=self._clock())
+        self._on_order()
         return True
 
     async def retry(self, step_id: int) -> bool:
@@ -134,6 +138,7 @@ class OperatorDesk:
         if row is None or row.state not in DROPPABLE:
             return False
         await self._journal.order_drop(row, reason=reason, at=self._clock())
+        self._on_order()
         return True
 
     async def retry_all(self) -> int:

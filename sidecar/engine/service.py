@@ -55,6 +55,10 @@ class PeriodicService(Service):
         self._interval_s = interval_s
         self._rescheduled.set()
 
+    def hurry(self) -> None:
+        """Do the work once at once, for there is some."""
+        self._rescheduled.set()
+
     async def run(self) -> None:
         """Work for ever."""
         while True:

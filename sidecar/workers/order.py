@@ -11,6 +11,7 @@ import os
 import pickle
 import signal
 import struct
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -50,8 +51,12 @@ def take_order(sock: socket.socket) -> Order:
 
 
 def end_with_parent(parent: int) -> None:
-    """Have the kernel kill this process as soon as its parent is gone, however that ends."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    """Have the kernel kill this process as soon as its parent is gone, however that ends.
+
+    Where libc cannot be called, the end of the link still tells, as soon as the loop turns.
+    """
+    with suppress(OSError, AttributeError, MemoryError):
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         os._exit(1)
 

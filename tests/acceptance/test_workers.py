@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tests.acceptance.stage import CANCEL, ROLLBACK, Chat, Stage, stage
+from tests.fakes.admin import AdminFake
 from tests.fakes.downstream import Downstream
 from tests.fakes.waiting import eventually
 
@@ -22,7 +23,7 @@ LONG_S = 30.0
 
 
 def two_workers(
-    folder: Path, console: dict[str, Any] | None = None, **listen: float
+    folder: Path, console: dict[str, Any] | None = None, **listen: float | str
 ) -> AbstractAsyncContextManager[Stage]:
     return stage(folder, listen={"workers": WORKERS, **listen}, console=console or {})
 
@@ -37,12 +38,12 @@ def owner(running: Stage, request_id: str) -> int:
     return number
 
 
-async def one_each(running: Stage) -> dict[int, Chat]:
+async def one_each(running: Stage, name: str = "r") -> dict[int, Chat]:
     """Have clients ask until each worker has an answer under way; give one chat of each, while others leave."""
     chats: dict[int, Chat] = {}
     for number in range(64):
-        chat = await running.answering(request_id=f"r{number}", conversation_id=f"c{number}")
-        worker = owner(running, f"r{number}")
+        chat = await running.answering(request_id=f"{name}{number}", conversation_id=f"c{number}")
+        worker = owner(running, f"{name}{number}")
         if worker in chats:
             chats[worker].client.close()
         chats[worker] = chat
@@ -230,3 +231,38 @@ async def console(running: Stage, path: str) -> bytes:
     client.close()
     assert answer.status == 200, answer.body
     return answer.body
+
+
+async def test_a_reload_reaches_every_worker(tmp_path: Path) -> None:
+    async with two_workers(tmp_path) as running, AdminFake.listening() as other:
+        chats = await one_each(running)
+        for chat in chats.values():
+            chat.client.close()
+        await running.process.until_settled(LONG_S)
+        running.process.edit(running.admin.url, other.url)
+        await running.process.reload()
+        chats = await one_each(running, "again")
+        for worker in chats:
+            chats[worker].client.close()
+            await running.turn_in("cancelled", request_id=request_of(running, worker), timeout_s=LONG_S)
+        owners = {
+            turn["owner"]
+            for turn in running.turns()
+            if f"POST /admin/requests/{turn['request_id']}/cancel" in other.lines
+        }
+        assert owners == {0, 1}
+
+
+async def test_a_unix_socket_is_one_for_all(tmp_path: Path) -> None:
+    """Whoever of them is killed, the socket stays, and another accepts."""
+    address = f"unix:{tmp_path}/http.sock"
+    async with two_workers(tmp_path, address=address) as running:
+        assert running.process.log("listening")[0]["address"] == address
+        chat = await running.answering(client=await running.client(url=address))
+        os.kill(pids(running)[owner(running, "r1")], signal.SIGKILL)
+        await running.turn_in("cancelled", timeout_s=LONG_S)
+        chat = await running.answering(client=await running.client(url=address), request_id="r2")
+        await chat.end()
+        await running.turn_in("completed", request_id="r2", timeout_s=LONG_S)
+        assert await running.process.terminate() == 0
+        assert not (tmp_path / "http.sock").exists()
