@@ -183,17 +183,7 @@ class Sidecar:
 
 async def _assemble(settings: Settings, host: Host, place: Place, stack: AsyncExitStack) -> Sidecar:
     clock, in_force, metrics = time.time, InForce(settings), Metrics()
-    journal = await SqliteJournal.open(
-        settings.journal.path,
-        plan_of=in_force.plan_of,
-        clock=clock,
-        own=place.whole,
-        observer=metrics,
-        share=place.share,
-    )
-    stack.push_async_callback(journal.close)
-    if place.whole:
-        await journal.spread()
+    journal = await _journal(in_force, place, metrics, stack)
     await recover(journal, clock, metrics)
     admin = AdminNow(await _admin_client(settings, in_force))
     stack.push_async_callback(admin.close)
@@ -242,6 +232,22 @@ async def _assemble(settings: Settings, host: Host, place: Place, stack: AsyncEx
         watchdog.start()
         stack.push_async_callback(watchdog.stop)
     return sidecar
+
+
+async def _journal(in_force: InForce, place: Place, metrics: Metrics, stack: AsyncExitStack) -> SqliteJournal:
+    """Open the journal: as its owner, or as one of the workers beside it."""
+    journal = await SqliteJournal.open(
+        in_force.settings.journal.path,
+        plan_of=in_force.plan_of,
+        clock=time.time,
+        own=place.whole,
+        observer=metrics,
+        share=place.share,
+    )
+    stack.push_async_callback(journal.close)
+    if place.whole:
+        await journal.spread()
+    return journal
 
 
 def _admin_of(settings: Settings) -> tuple[Admin, str, ClientTls]:
