@@ -34,7 +34,7 @@ def takes_part(peer: Peer, scenario: Scenario) -> bool:
 
 def is_once(peer: Peer, scenario: Scenario) -> bool:
     """Memory hardly varies, and what is many times as dear needs no median."""
-    return scenario.fresh or peer.slow
+    return scenario.fresh or peer.slow or scenario.name == "streams-10000"
 
 
 def rig(running: Running, arguments: str, seed: int, owed: str = "") -> Row:
@@ -78,10 +78,14 @@ def run(everyone: Sequence[Running], scenarios: Sequence[Scenario], rounds: int,
 
 
 def run_once(running: Running, scenario: Scenario, seed: int) -> Row:
-    if running.process is not None and (scenario.fresh or not running.is_alive()):
+    # What a tracking proxy still owes for the last run's clients, to a backend that is gone, is none of this run's.
+    if running.process is not None and (scenario.fresh or running.peer.tracks or not running.is_alive()):
         running.stop()
         running.start()
-        rig(running, FIRST_CALLS, seed=0)
+        if scenario.fresh:
+            rig(running, FIRST_CALLS, seed=0)
+        else:
+            warm_up(running)
     running.thaw()
     try:
         return rig(running, scenario.arguments, seed, scenario.owed)

@@ -168,7 +168,7 @@ static void complete_options(void) {
   if (O.ramp_s < 0) O.ramp_s = O.streams < 100 ? 0.2 : O.streams / 500.0;
   if (!O.chunks && O.scenario == TURNS) O.chunks = 5;
   if (!O.chunks && O.scenario == UPLOAD) O.chunks = 1024;
-  if (!O.chunks && O.scenario == STREAMS) O.chunks = (int)((O.ramp_s + 0.5 + O.window_s) * 1000 / O.gap_ms) + 2;
+  if (!O.chunks && O.scenario == STREAMS) O.chunks = (int)((O.ramp_s + 2 + O.window_s) * 1000 / O.gap_ms) + 2;
   if (!O.chunks && O.scenario == CANCEL) O.chunks = (int)(30000 / O.gap_ms);
   if (!O.chunks) O.chunks = 2000000000;
   if ((O.scenario == IDLE || O.scenario == CANCEL) && !strcmp(O.when, "think") && !O.think_ms) O.think_ms = 600000;

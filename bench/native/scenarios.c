@@ -90,7 +90,7 @@ static void run_closed_loop(int count) {
 
 /* ---- paced streams: measured once all of them are open, until the first one ends */
 static void run_streams(int count) {
-  int64_t give_up = now_ns() + (int64_t)(O.limit_s * SEC), headers_by = now_ns() + (int64_t)((O.ramp_s + 3) * SEC);
+  int64_t give_up = now_ns() + (int64_t)(O.limit_s * SEC), headers_by = now_ns() + (int64_t)((O.ramp_s + 10) * SEC);
   load_open_all(count, O.ramp_s);
   while (counts.headers + counts.over < count && now_ns() < headers_by) load_turn(5 * MS);
   load_until(now_ns() + 200 * MS);
