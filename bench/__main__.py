@@ -6,6 +6,7 @@ import argparse
 import datetime as dt
 import json
 import os
+import signal
 import sys
 from contextlib import ExitStack
 from pathlib import Path
@@ -67,6 +68,8 @@ def names(text: str) -> list[str]:
 def run(options: argparse.Namespace, built: native.Native) -> list[Row]:
     chosen = scenarios.chosen(options.scenarios)
     rows = []
+    for number in (signal.SIGINT, signal.SIGTERM):  # also where a shell has it ignored
+        signal.signal(number, signal.default_int_handler)
     with ExitStack() as stack:
         everyone = start_all(options, built, stack)
         try:
