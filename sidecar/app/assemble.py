@@ -227,11 +227,16 @@ async def _assemble(settings: Settings, host: Host, place: Place, stack: AsyncEx
         sidecar.console_url = await stack.enter_async_context(console_of(sidecar, clock))
     await place.may_listen()
     await doors.open(front, handshake_s=settings.listen.head_timeout_s)
+    watch(host, journal, stack)
+    return sidecar
+
+
+def watch(host: Host, journal: SqliteJournal, stack: AsyncExitStack) -> None:
+    """Have a supervisor that asks for it shown that the process is alive."""
     if host.supervisor.watchdog_s is not None:
         watchdog = Watchdog(host.supervisor, journal, within_s=host.supervisor.watchdog_s)
         watchdog.start()
         stack.push_async_callback(watchdog.stop)
-    return sidecar
 
 
 async def _journal(in_force: InForce, place: Place, metrics: Metrics, stack: AsyncExitStack) -> SqliteJournal:

@@ -19,14 +19,15 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
+from sidecar.app.assemble import watch
 from sidecar.app.check import check_machine
 from sidecar.app.crew_console import crew_console
 from sidecar.app.listen import SharedDoors
 from sidecar.config import InForce
 from sidecar.engine.pruner import Pruner
 from sidecar.engine.share import Share
+from sidecar.errors import OperatorError, SidecarError
 from sidecar.host import Reload
-from sidecar.host.watchdog import Watchdog
 from sidecar.journal.store import SqliteJournal
 from sidecar.telemetry.metrics import Metrics
 from sidecar.workers.crew import Crew
@@ -93,15 +94,27 @@ class Parent:
         return f"{self.in_force.settings.listen.workers} workers listen on {' '.join(self.doors.urls)}"
 
     async def use(self, settings: Settings) -> None:
-        """Put other settings in force, here and in all workers.
+        """Put other settings in force, here and in all workers; where one cannot use them, in none.
 
-        Raises OperatorError where they cannot be used, and nothing has changed then; PeerError where a worker does not
-        answer.
+        Raises OperatorError, or PeerError where a worker does not answer.
         """
         await asyncio.to_thread(check_machine, settings)
+        before = self.in_force.settings
         self.in_force.use(settings)  # also for a worker that starts meanwhile
+        try:
+            await self._use_everywhere(settings)
+        except SidecarError:
+            self.in_force.use(before)
+            await self._use_everywhere(before)
+            raise
         self.pruner.use(retention_s=settings.journal.retention_s)
-        await self.crew.switch.ask_all({"what": "use", "settings": b64encode(pickle.dumps(settings)).decode()})
+
+    async def _use_everywhere(self, settings: Settings) -> None:
+        self.crew.renew_missing()
+        told = {"what": "use", "settings": b64encode(pickle.dumps(settings)).decode()}
+        for answer in await self.crew.switch.ask_all(told):
+            if answer["problem"] is not None:
+                raise OperatorError(answer["problem"])
 
     async def stop(self) -> None:
         """Stop in order: let nobody in, and have the workers stop, who may take their time unless told to hurry."""
@@ -131,10 +144,7 @@ async def _assemble(settings: Settings, host: Host, stack: AsyncExitStack) -> Pa
     stack.push_async_callback(pruner.stop)
     doors = SharedDoors.at(settings.listen, host.inherited)
     stack.callback(doors.close)
-    if host.supervisor.watchdog_s is not None:
-        watchdog = Watchdog(host.supervisor, journal, within_s=host.supervisor.watchdog_s)
-        watchdog.start()
-        stack.push_async_callback(watchdog.stop)
+    watch(host, journal, stack)
     assert journal.lock is not None
     lock = journal.lock.fd
 

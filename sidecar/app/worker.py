@@ -94,10 +94,8 @@ class WorkersPlace(Place):
         desk, sidecar = await asyncio.shield(self._served)
         match message:
             case {"what": "use", "settings": text}:
-                settings = part_of(pickle.loads(b64decode(text)), self.share)  # noqa: S301  (the parent's own words)
-                await sidecar.use(settings)
-                sidecar.host.set_up_logging(settings.log)
-                return {}
+                settings = pickle.loads(b64decode(text))  # noqa: S301  (the parent's own words)
+                return {"problem": await _use(sidecar, part_of(settings, self.share))}
             case {"what": "figures"}:
                 return await figures_message(sidecar.metrics, os.getpid())
             case {"what": "orders"}:
@@ -109,6 +107,16 @@ class WorkersPlace(Place):
     async def _ask(self, message: Message) -> Message:
         assert self._link is not None
         return await self._link.ask(message)
+
+
+async def _use(sidecar: Sidecar, settings: Settings) -> str | None:
+    """Put other settings in force; say why that cannot be, if so."""
+    try:
+        await sidecar.use(settings)
+    except OperatorError as error:
+        return str(error)
+    sidecar.host.set_up_logging(settings.log)
+    return None
 
 
 def part_of(settings: Settings, share: Share) -> Settings:

@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from sidecar.engine.ports import Clock, Journal
 
 INTERVAL_MAX_S: Final = 60.0
-BATCH: Final = 1000
+BATCH: Final = 100
+"""Few enough for nobody to notice that the journal's writer has to wait meanwhile."""
 
 log = structlog.get_logger()
 

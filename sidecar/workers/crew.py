@@ -71,10 +71,11 @@ class Crew:
         """Have those that stop do so at once."""
         self.switch.tell_all({"what": "hurry"})
 
-    @property
-    def missing(self) -> list[int]:
-        """The workers that are not there just now."""
-        return sorted({*range(len(self._tasks))} - set(self.switch.numbers))
+    def renew_missing(self) -> None:
+        """End those that are starting, which were told what holds no more; their replacements will be told anew."""
+        for number, worker in self._workers.items():
+            if number not in self.switch.numbers:
+                worker.kill()
 
     @property
     def pids(self) -> Mapping[int, int]:
