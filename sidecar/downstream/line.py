@@ -24,6 +24,7 @@ class Line(asyncio.Protocol):
     """One downstream transport."""
 
     __slots__ = (
+        "__weakref__",
         "_buffer_bytes_max",
         "_closing",
         "_number",

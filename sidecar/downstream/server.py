@@ -9,6 +9,7 @@ import asyncio
 from collections import Counter
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
+from weakref import WeakSet
 
 import structlog
 
@@ -58,6 +59,7 @@ class Front:
         self.lingering: Deadlines[Connection] = Deadlines(loop, LINGER_S, Connection.close)
         self._exchanges: set[Exchange] = set()
         self._by_address: Counter[str] = Counter()
+        self._shaking_hands: WeakSet[Connection] = WeakSet()
         self._no_connection = asyncio.Event()
         self._no_connection.set()
         self._moved = asyncio.Event()
@@ -79,8 +81,11 @@ class Front:
         self.tunnels.change(self.listen.tunnel_idle_timeout_s)
 
     def __call__(self) -> Connection:
-        """Make a connection."""
-        return Connection(self)
+        """Make a connection. Over TLS it is heard of again only once hands are shaken, if they ever are."""
+        connection = Connection(self)
+        if self.listen.tls is not None:
+            self._shaking_hands.add(connection)
+        return connection
 
     @property
     def under_way(self) -> int:
@@ -118,6 +123,9 @@ class Front:
         """Wait a little for requests that are on their way on connections that were let in before the end began."""
         with suppress(TimeoutError):
             async with asyncio.timeout(LATECOMERS_S):
+                while self._shaking_hands:
+                    self._moved.clear()
+                    await self._moved.wait()
                 await self._until_no(lambda connection: connection.awaits_request)
         self._close_idle()
 
@@ -140,6 +148,8 @@ class Front:
 
     def admit(self, connection: Connection) -> SidecarError | None:
         """Take a connection in; say why it is one too many, if it is."""
+        self._shaking_hands.discard(connection)
+        self._moved.set()
         self.connections.add(connection)
         self._no_connection.clear()
         address = connection.peer.address

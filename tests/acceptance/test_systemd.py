@@ -6,13 +6,14 @@ import asyncio
 import os
 import signal
 import socket
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.acceptance.stage import Stage, stage
 from tests.acceptance.visitors import CLIENTS, answer_all, come_again, more_are_answered
 from tests.fakes.supervisor import supervisor
+from tests.fakes.tls import FIRST, trusting
 from tests.fakes.waiting import eventually
 
 if TYPE_CHECKING:
@@ -81,21 +82,25 @@ async def test_sockets_that_are_none_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.timeout(180)  # many processes are started, one after the other
-@pytest.mark.parametrize(("workers", "restarts"), [(1, 2), (2, 1)])
-async def test_a_restart_turns_no_client_away(tmp_path: Path, workers: int, restarts: int) -> None:
+@pytest.mark.parametrize(
+    ("restarts", "listen"),
+    [(2, {}), (1, {"workers": 2}), (2, {"tls": {"cert": str(FIRST)}})],
+    ids=["one", "two workers", "tls"],
+)
+async def test_a_restart_turns_no_client_away(tmp_path: Path, restarts: int, listen: dict[str, Any]) -> None:
     """The test holds the listening socket, as systemd does; clients come all the time, and each is answered."""
     upstream = await asyncio.start_server(answer_all, "127.0.0.1", 0)
     with socket.create_server(("127.0.0.1", 0), backlog=512) as held:
-        async with upstream, stage(tmp_path, listen={"workers": workers, "shutdown_grace_s": LONG_S}) as running:
-            process, where = running.process, held.getsockname()
+        async with upstream, stage(tmp_path, listen={"shutdown_grace_s": LONG_S, **listen}) as running:
+            process, where, tls = running.process, held.getsockname(), trusting() if "tls" in listen else None
             process.edit(running.upstream.url, f"http://127.0.0.1:{upstream.sockets[0].getsockname()[1]}")
             process.sockets = {"http": held}
             await start_again(running)
-            assert process.log("listening")[-1]["address"] == f"http://127.0.0.1:{where[1]}"
+            assert process.log("listening")[-1]["address"].endswith(f"://127.0.0.1:{where[1]}")
             over, answered = asyncio.Event(), [0]
             async with asyncio.TaskGroup() as clients:
                 for _ in range(CLIENTS):
-                    clients.create_task(come_again(where, over, answered))
+                    clients.create_task(come_again(where, over, answered, tls))
                 for _ in range(restarts):
                     await more_are_answered(answered)
                     await start_again(running)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import signal
 import socket
 import ssl
 from contextlib import asynccontextmanager
@@ -17,6 +18,7 @@ from tests.acceptance.stage import CANCEL, END, PLAIN, ROLLBACK, Stage, chunk, s
 from tests.acceptance.stage import head as head_of
 from tests.fakes.downstream import ALICE, CHAT, chat_body, request_bytes
 from tests.fakes.tls import FIRST, SECOND, certificate_of, trusting
+from tests.fakes.waiting import eventually
 from tests.integration.chat.talk import CHUNKED
 
 if TYPE_CHECKING:
@@ -158,6 +160,25 @@ async def test_an_answer_that_breaks_off_is_no_whole_one(tmp_path: Path) -> None
                 rest = b""
         assert END not in rest
         await running.turn_in("cancelled", timeout_s=WAIT_S)
+
+
+async def test_who_shakes_hands_when_it_stops_is_served(tmp_path: Path) -> None:
+    async with stage(tmp_path, listen={"tls": {"cert": str(FIRST)}, "shutdown_grace_s": 600}) as running:
+        port = urlsplit(running.process.url).port
+        early = await asyncio.open_connection("127.0.0.1", port)
+        witness = await asyncio.open_connection("127.0.0.1", port, ssl=trusting())  # so the early one is let in, too
+        witness[1].transport.abort()
+        running.process.signal(signal.SIGTERM)
+        await eventually(lambda: running.process.log("stopping"), WAIT_S)
+        reader, writer = early
+        await writer.start_tls(trusting(), server_hostname="localhost")
+        writer.write(request_bytes("GET", "/late"))
+        peer, _ = await running.upstream.request()
+        await peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+        async with asyncio.timeout(WAIT_S):
+            assert (await reader.read()).endswith(b"\r\n\r\nok")
+        writer.close()
+        assert await running.process.wait() == 0
 
 
 async def test_nor_is_one_without_framing_that_breaks_off(tmp_path: Path) -> None:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from tests.fakes.waiting import eventually
+
+if TYPE_CHECKING:
+    import ssl
 
 CLIENTS: Final = 8
 RESTART_S: Final = 40
@@ -21,11 +24,13 @@ async def answer_all(reader: asyncio.StreamReader, writer: asyncio.StreamWriter)
     writer.close()
 
 
-async def come_again(where: tuple[str, int], over: asyncio.Event, answered: list[int]) -> None:
+async def come_again(
+    where: tuple[str, int], over: asyncio.Event, answered: list[int], tls: ssl.SSLContext | None = None
+) -> None:
     """Play a client that connects, asks, has to be answered however long it takes, and comes again."""
     while not over.is_set():
         async with asyncio.timeout(RESTART_S):
-            reader, writer = await asyncio.open_connection(*where)
+            reader, writer = await asyncio.open_connection(*where, ssl=tls)
             writer.write(b"GET / HTTP/1.1\r\nHost: app.example\r\nConnection: close\r\n\r\n")
             assert (await reader.read()).endswith(b"\r\n\r\nok")
             writer.close()
