@@ -60,6 +60,7 @@ class Connection(Line):
         "_intake",
         "_lingers",
         "_occupant",
+        "_sated",
         "_tunnel",
         "handovers",
         "peer",
@@ -80,6 +81,7 @@ class Connection(Line):
         self._tunnel: TunnelEnd | None = None
         self._held_back = False
         self._lingers = False
+        self._sated = False
         self._deadlines: Deadlines[Connection] | None = None
 
     # -- for the exchange ----------------------------------------------------------------------------------------------
@@ -97,8 +99,12 @@ class Connection(Line):
     def proceed(self, *, keep: bool) -> None:
         """Go on to the next request, or end the connection in order.
 
-        The rest of a body that nobody waited for must never be taken for a request.
+        The rest of a body that nobody waited for must never be taken for a request. Nor is one begun for a client that
+        has yet to take the answers it has: they would pile up here.
         """
+        self._sated = keep and self.writing_paused and not self._closing
+        if self._sated:
+            return
         unread = self._intake.awaits_body
         ahead = self._intake.end_request()
         if self._closing or self._tunnel is not None:
@@ -204,10 +210,10 @@ class Connection(Line):
             return
         if self._lingers or self._closing:
             return
-        if self._occupant is None:
-            self._read_head(data)
-        else:
+        if self._intake.busy:
             self._read_behind(data)
+        else:
+            self._read_head(data)
         self._keep_pace()
 
     def eof_received(self) -> bool:
@@ -236,6 +242,8 @@ class Connection(Line):
         self.writing_paused = False
         if self._occupant is not None:
             self._occupant.downstream_drained()
+        elif self._sated:
+            self.proceed(keep=True)
 
     # -- leaves --------------------------------------------------------------------------------------------------------
 

@@ -41,6 +41,11 @@ class Intake:
         return self._reader.begun
 
     @property
+    def busy(self) -> bool:
+        """Whether a request is not let go of: what comes is its body, or has to wait behind it."""
+        return self._body is not None
+
+    @property
     def awaits_body(self) -> bool:
         """Whether more of a body is to come."""
         return self._body is not None and not self._body.complete

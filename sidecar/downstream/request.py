@@ -71,7 +71,12 @@ class RequestBody:
         return self._taker is None and self._held_bytes > self._held_max
 
     def feed(self, data: bytes) -> bytes:
-        """Take what came; give what came behind the body. Raises MalformedError where the body is ill-formed."""
+        """Take what came; give what came behind the body. Raises MalformedError where the body is ill-formed.
+
+        A body that broke stays broken: what comes later must not make it look whole.
+        """
+        if self.error is not None:
+            return b""
         taken = self._framing.feed(data)
         behind = b""
         if taken < len(data):

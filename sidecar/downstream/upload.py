@@ -29,7 +29,10 @@ class Upload:
         self._upstream: UpstreamConnection | None = None
 
     def begin(self, upstream: UpstreamConnection, head: bytes) -> None:
-        """Send the head and the body so far; the rest follows."""
+        """Send the head and the body so far; the rest follows. Nothing is sent where it is known not to."""
+        if self._body.error is not None:
+            self._broke(self._body.error)
+            return
         sent = head + self._body.take()
         upstream.send(sent)
         if self._body.complete:

@@ -159,6 +159,21 @@ async def test_the_next_request_proves_the_delivery(running: Scene, monkeypatch:
     await talk.settle("completed")
 
 
+async def test_what_follows_an_answer_that_ends_the_connection_is_no_request(
+    running: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The close waits for the acknowledgement: what comes meanwhile is the rest of a body, or too late."""
+    monkeypatch.setattr(delivery, "TICK_S", 3600.0)
+    talk = await begin(running, "Connection: close")
+    await talk.peer.send(head(PLAIN, "Content-Length: 2"), b"hi")
+    assert (await talk.client.answer()).body == b"hi"
+    await talk.client.send(request_bytes("DELETE", "/everything"))
+    await running.upstream_is_left_alone()
+    assert talk.peer.nothing_came()
+    talk.client.close()
+    await talk.settle("completed")
+
+
 async def test_a_terminal_frame_ends_the_answer_before_its_body_ends(tmp_path: Path) -> None:
     async with scene(tmp_path, chat={"terminal": ["data: [DONE]"]}) as running:
         talk = await begin(running)
