@@ -10,6 +10,7 @@ from sidecar.app.assemble import Sidecar
 from sidecar.app.check import check_machine
 from sidecar.app.loop import new_event_loop
 from sidecar.app.parent import Parent
+from sidecar.errors import OperatorError
 from sidecar.host import HangUps, Host, Inherited, Signals, Supervisor
 from sidecar.host.descriptors import raise_limit
 from sidecar.telemetry import set_up_logging
@@ -41,8 +42,12 @@ async def _run(settings: Settings, read: Callable[[], Settings]) -> None:
         inherited=Inherited.from_environment(os.environ),
     )
     whole = settings.listen.workers == 1
-    async with Sidecar.start(settings, host) if whole else Parent.start(settings, host) as running:
-        hang_ups = HangUps(signals.hang_up, running.reloader)
-        hang_ups.start()
-        await signals.stop.wait()
-        await hang_ups.stop()
+    try:
+        async with Sidecar.start(settings, host) if whole else Parent.start(settings, host) as running:
+            hang_ups = HangUps(signals.hang_up, running.reloader)
+            hang_ups.start()
+            await signals.stop.wait()
+            await hang_ups.stop()
+    except OperatorError:
+        if not signals.stop.is_set():  # which ends workers that are only starting, too
+            raise

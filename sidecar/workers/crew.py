@@ -57,15 +57,16 @@ class Crew:
             raise OperatorError("a worker could not start; its own lines say why")
 
     async def stop(self, timeout_s: float) -> None:
-        """Have all end in order, and wait for it; who takes longer is killed."""
+        """Have all end in order, and wait for it; who takes longer, or has not let anybody in, is killed."""
         self._stopping.set()
-        self.switch.tell_all({"what": "stop"})
-        _, running = await asyncio.wait(self._tasks, timeout=timeout_s)
-        if running:
-            log.error("workers_killed", workers=sorted(self._workers))
-            for worker in self._workers.values():
-                worker.kill()
-            await asyncio.wait(running)
+        if self._recovered.is_set():
+            self.switch.tell_all({"what": "stop"})
+            _, running = await asyncio.wait(self._tasks, timeout=timeout_s)
+            if running:
+                log.error("workers_killed", workers=sorted(self._workers))
+        for worker in self._workers.values():
+            worker.kill()
+        await asyncio.wait(self._tasks)
 
     def hurry(self) -> None:
         """Have those that stop do so at once."""
