@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from sidecar.downstream.answers import json_answer
@@ -12,7 +13,6 @@ from sidecar.wire.framing import ChunkedBody, UntilCloseBody
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from http import HTTPStatus
 
     from sidecar.downstream.body import Piece
     from sidecar.downstream.connection import Connection
@@ -56,10 +56,14 @@ class AnswerWriter:
         """
         self.begun = True
         self._choose_coding(framing, with_frames=with_frames)
-        self.keeps = self._request.keeps_alive and self.framed and not last
+        self.keeps = self._request.keeps_alive and self.framed and not (last or self._request.unasked)
         fields = with_fields(end_to_end(head.fields), added)
         if self._coding is not Coding.AS_CAME:
             fields = without(fields, b"content-length", b"transfer-encoding", b"trailer")
+        elif head.status == HTTPStatus.NO_CONTENT:  # there are clients that wait for what these announce
+            fields = without(fields, b"content-length", b"transfer-encoding")
+        elif self._request.speaks_1_0:  # an answer to HEAD may still name a coding
+            fields = without(fields, b"transfer-encoding")
         if self._coding is Coding.CHUNKED:
             fields.append((b"Transfer-Encoding", b"chunked"))
         if not self.keeps:
@@ -89,11 +93,12 @@ class AnswerWriter:
         self._write(b"")
 
     def write_own(self, status: HTTPStatus, body: bytes, added: Iterable[Field] = (), *, last: bool = False) -> None:
-        """Write an answer of our own, in JSON."""
+        """Write an answer of our own, in JSON. A connection of HTTP/1.0 ends with it."""
+        request = self._request
         self.begun = True
         self._tally.status = status
-        self.keeps = self._request.keeps_alive and self._request.body.complete and not last
-        head_only = self._request.method == "HEAD"
+        self.keeps = request.keeps_alive and request.body.complete and not (last or request.speaks_1_0)
+        head_only = request.method == "HEAD"
         self._connection.write(json_answer(status, body, added=added, close=not self.keeps, head_only=head_only))
 
     def _write(self, data: bytes) -> None:

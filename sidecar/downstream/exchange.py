@@ -168,7 +168,7 @@ class Exchange:
         came = self._request.fields
         fields = forwarded(came, self._connection.peer)
         if b"host" not in came.by_name:
-            fields.insert(0, (b"Host", self._edge.pool.host))
+            fields.insert(0, (b"Host", self._request.head.authority or self._edge.pool.host))
         upgrade = self._request.head.upgrade if self._offers_upgrade else None
         if upgrade is not None:
             fields += [(b"Connection", b"Upgrade"), (b"Upgrade", upgrade)]

@@ -172,6 +172,11 @@ class Request:
         return self.head.keeps_alive
 
     @property
+    def unasked(self) -> bool:
+        """Whether downstream still waits to be asked for its body: it will not send it once it is answered."""
+        return self.head.expects_continue and not (self.body.complete or self.body.size)
+
+    @property
     def speaks_1_0(self) -> bool:
         """Whether downstream knows neither chunks nor interim answers."""
         return self.head.version == "1.0"

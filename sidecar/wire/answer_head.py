@@ -15,7 +15,7 @@ HEAD_BYTES_MAX: Final = 65_536
 FIELDS_MAX: Final = 1000
 LENGTH_DIGITS_MAX: Final = 18
 
-_STATUS_LINE: Final = re.compile(rb"HTTP/(1\.[01]) ([1-5][0-9]{2})(?: ([\t\x20-\x7e\x80-\xff]*+))?")
+_STATUS_LINE: Final = re.compile(rb"HTTP/(1\.[01]) ([1-9][0-9]{2})(?: ([\t\x20-\x7e\x80-\xff]*+))?")
 _LENGTH: Final = re.compile(rb"[0-9]{1,%d}" % LENGTH_DIGITS_MAX)
 
 answer_reader = partial(HeadReader, bytes_max=HEAD_BYTES_MAX, opening=b"HTTP/1.")

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 Field: TypeAlias = tuple[bytes, bytes]
 
 TOKEN: Final = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]"
-_VALUE: Final = rb"[\t\x20-\x7e\x80-\xff]"
-_SECTION: Final = re.compile(rb"(?:%b++:%b*+\r\n)*+" % (TOKEN, _VALUE))
+VALUE: Final = rb"[\t\x20-\x7e\x80-\xff]"
+_SECTION: Final = re.compile(rb"(?:%b++:%b*+\r\n)*+" % (TOKEN, VALUE))
 
 
 class Fields(tuple[Field, ...]):  # noqa: SLOT001  (what is derived is kept)

@@ -12,17 +12,21 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
 from sidecar.errors import MalformedError
+from sidecar.wire.fields import TOKEN, VALUE
 
 if TYPE_CHECKING:
     from sidecar.wire.answer_head import Head
 
 CHUNK_EXTENSION_BYTES_MAX: Final = 4096
 TRAILER_BYTES_MAX: Final = 65_536
+CHUNK_SIZE_MAX: Final = 2**63 - 1
+"""A greater number is another one to whoever counts in 64 bits."""
 
 _LINE_BYTES_MAX: Final = CHUNK_EXTENSION_BYTES_MAX + 64
 _EXTENSION: Final = rb"[ \t]{0,16};[\t\x20-\x7e\x80-\xff]{0,%d}" % CHUNK_EXTENSION_BYTES_MAX
 _SIZE_LINE: Final = re.compile(rb"([0-9A-Fa-f]{1,16})(?:%b)?\r\n" % _EXTENSION)
 _SIZE_LINE_BEGUN: Final = re.compile(rb"[0-9A-Fa-f]{1,16}(?:(?:%b)?\r?|[ \t]{0,16})" % _EXTENSION)
+_TRAILER_LINE: Final = re.compile(rb"(?:(%b++):%b*+)?\r\n" % (TOKEN, VALUE))
 _CRLF: Final = b"\r\n"
 _BODILESS: Final = frozenset({HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED})
 
@@ -99,12 +103,13 @@ class UntilCloseBody(Framing):
 
 
 class ChunkedBody(Framing):
-    """The chunked coding (RFC 9112, 7.1): sizes, CRLFs and bounds are strict; extensions and trailers only pass."""
+    """The chunked coding (RFC 9112, 7.1), strictly; extensions and trailers pass, but those of the `barred` names."""
 
-    __slots__ = ("_held", "_in_trailer", "_left", "_trailer_bytes")
+    __slots__ = ("_barred", "_held", "_in_trailer", "_left", "_trailer_bytes")
 
-    def __init__(self) -> None:
+    def __init__(self, *, barred: frozenset[bytes] = frozenset()) -> None:
         super().__init__()
+        self._barred = barred
         self._held = bytearray()  # the begin of a line that is not yet whole
         self._left = 0  # of the current chunk, its closing CRLF included
         self._in_trailer = False
@@ -168,6 +173,8 @@ class ChunkedBody(Framing):
         return stop
 
     def _begin_chunk(self, size: int) -> None:
+        if size > CHUNK_SIZE_MAX:
+            raise MalformedError("malformed chunk: its size is too large")
         if size:
             self._left = size + len(_CRLF)
         else:
@@ -187,8 +194,11 @@ class ChunkedBody(Framing):
     def _end_trailer_line(self) -> None:
         line = bytes(self._held)
         self._held.clear()
-        if not line.endswith(_CRLF) or b"\r" in line[: -len(_CRLF)] or b"\0" in line:
+        match = _TRAILER_LINE.fullmatch(line)
+        if match is None:
             raise MalformedError("malformed trailer: a line is ill-formed")
+        if match[1] is not None and match[1].lower() in self._barred:
+            raise MalformedError("a trailer has the name of a field that stands in the head")
         self.complete = line == _CRLF
 
 

@@ -16,6 +16,16 @@ from sidecar.wire.framing import ChunkedBody, Framing, LengthBody, NoBody
 
 LENGTH_DIGITS_MAX: Final = 18
 
+NO_TRAILERS: Final = frozenset(
+    {
+        *(b"content-length", b"transfer-encoding", b"trailer", b"host", b"connection", b"te", b"upgrade", b"expect"),
+        *(b"authorization", b"cookie", b"forwarded", b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host"),
+        *(b"x-request-id", b"x-conversation-id"),
+    }
+)
+"""What a request says of its framing, its way and its sender is said in its head (RFC 9110, 6.5.1): whoever stands
+behind us may take a trailer for a part of it."""
+
 _LINE: Final = re.compile(rb"(%b{1,64}) ([\x21\x22\x24-\x7e\x80-\xff]++) HTTP/(1\.[01])" % TOKEN)
 _NAME: Final = rb"[A-Za-z0-9\-._~!$&'()*+,;=%\x80-\xff]++"
 _ADDRESS: Final = rb"\[[0-9A-Fa-f:.]++(?:%25[\w.~-]++)?\]"
@@ -50,6 +60,12 @@ class RequestHead:
         """Whether downstream means to send another request on this connection (RFC 9112, 9.3)."""
         options = self.fields.options(b"connection")
         return b"close" not in options and (self.version == "1.1" or b"keep-alive" in options)
+
+    @property
+    def authority(self) -> bytes | None:
+        """The authority in an absolute target."""
+        match = _ABSOLUTE.match(self.target)
+        return None if match is None else match[2]
 
     @property
     def upgrade(self) -> bytes | None:
@@ -106,7 +122,7 @@ def _chunked(head: RequestHead, codings: list[bytes], lengths: list[bytes] | Non
         raise MalformedError("Transfer-Encoding comes twice")
     if codings[0].lower() != b"chunked":
         raise UnsupportedError("a Transfer-Encoding other than chunked")
-    return ChunkedBody()
+    return ChunkedBody(barred=NO_TRAILERS)
 
 
 def _judge_target(head: RequestHead) -> None:

@@ -101,6 +101,7 @@ async def test_bytes_behind_the_end_go_nowhere(running: Scene) -> None:
         ("HEAD", OK + b"Content-Length: 500\r\n\r\n"),
         ("HEAD", CHUNKED + b"\r\n"),
         ("GET", b"HTTP/1.1 204 No Content\r\nX-A: b\r\n\r\n"),
+        ("GET", b"HTTP/1.1 304 Not Modified\r\nTransfer-Encoding: chunked\r\n\r\n"),
         ("GET", b"HTTP/1.1 304 Not Modified\r\nContent-Length: 500\r\nETag: x\r\n\r\n"),
     ],
 )
@@ -111,6 +112,22 @@ async def test_answers_without_a_body_keep_the_connection(running: Scene, method
         assert await client.until(b"\r\n\r\n") == head
         await client.send(request_bytes(method, "/again"))
         await peer.request()
+
+
+@pytest.mark.parametrize("field", [b"Content-Length: 5", b"Content-Length: 0", b"Transfer-Encoding: chunked"])
+async def test_an_answer_that_has_no_body_announces_none(running: Scene, field: bytes) -> None:
+    client, peer = await ask(running)
+    for _ in range(2):
+        await peer.send(b"HTTP/1.1 204 No Content\r\n" + field + b"\r\nX-A: b\r\n\r\n")
+        assert await client.until(b"\r\n\r\n") == b"HTTP/1.1 204 No Content\r\nX-A: b\r\n\r\n"
+        await client.get("/again")
+        await peer.request()
+
+
+@pytest.mark.parametrize("status", [299, 451, 599, 600, 999])
+async def test_a_status_that_nobody_knows_passes(running: Scene, status: int) -> None:
+    answer = await answer_to(running, b"HTTP/1.1 %d Odd\r\nContent-Length: 2\r\n\r\nhi" % status)
+    assert (answer.status, answer.body) == (status, b"hi")
 
 
 async def test_a_compressed_answer_is_left_alone(running: Scene) -> None:
@@ -160,6 +177,23 @@ async def test_a_client_of_http_1_0_gets_chunks_unpacked(running: Scene) -> None
     answer = await answer_to(running, CHUNKED + b"Trailer: X-Sum\r\n\r\n" + CHUNKS, version="1.0")
     assert answer.fields == [(b"Connection", b"close")]
     assert answer.raw == b"hello 0123456789"
+
+
+async def test_a_client_of_http_1_0_is_not_told_of_chunks_by_an_answer_to_head(running: Scene) -> None:
+    client, peer = await ask(running, "HEAD", version="1.0")
+    await peer.send(CHUNKED + b"\r\n")
+    assert await client.rest() == b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n"
+
+
+async def test_an_answer_of_our_own_ends_a_connection_of_http_1_0(running: Scene) -> None:
+    client = await running.client()
+    await client.send(b"GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n")
+    peer = await running.upstream.take()
+    await peer.request()
+    peer.close()
+    answer = await client.answer()
+    assert (answer.status, answer.get("Connection")) == (502, b"close")
+    assert await client.rest() == b""
 
 
 async def test_a_client_of_http_1_0_is_not_told_of_interim_answers(running: Scene) -> None:

@@ -151,3 +151,9 @@ async def test_a_request_without_host_gets_the_upstreams(running: Scene) -> None
     assert came.values("X-Forwarded-Host") == []
     await peer.send(ANSWER)
     assert (await client.answer()).status == 200
+
+
+async def test_a_request_without_host_gets_its_targets(running: Scene) -> None:
+    """What we pass on must be nothing that we would refuse: the target and Host name one authority."""
+    came = await pass_on(running, b"GET http://App.example:81/x HTTP/1.0\r\n\r\n")
+    assert (came.start, came.values("Host")) == (b"GET http://App.example:81/x HTTP/1.1", [b"App.example:81"])

@@ -57,7 +57,7 @@ LINES = [
     b"HTTP/1.1  200 OK\r\n\r\n",
     b"HTTP/1.1 20 OK\r\n\r\n",
     b"HTTP/1.1 2000 OK\r\n\r\n",
-    b"HTTP/1.1 600 OK\r\n\r\n",
+    b"HTTP/1.1 099 OK\r\n\r\n",
     b"HTTP/1.1 000 OK\r\n\r\n",
     b"\r\n" + OK + b"\r\n",
     b"\x16\x03\x01\x02\x00\x01",
