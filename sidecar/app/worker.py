@@ -17,8 +17,6 @@ from base64 import b64decode
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
-import structlog
-
 from sidecar.app.assemble import Sidecar
 from sidecar.app.crew_console import figures_message
 from sidecar.app.loop import new_event_loop
@@ -40,8 +38,6 @@ if TYPE_CHECKING:
     from sidecar.workers.order import Order
 
 SectionT = TypeVar("SectionT", bound="BaseModel")
-
-log = structlog.get_logger()
 
 
 class WorkersPlace(Place):

@@ -17,7 +17,7 @@ from sidecar.errors import OperatorError
 from sidecar.workers.switch import Switch
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable
 
     from sidecar.workers.link import Answering, Message
     from sidecar.workers.process import WorkerProcess
@@ -78,11 +78,6 @@ class Crew:
             if number not in self.switch.numbers:
                 worker.kill()
 
-    @property
-    def pids(self) -> Mapping[int, int]:
-        """The running workers' process ids, by their numbers."""
-        return {number: worker.process.pid for number, worker in self._workers.items()}
-
     # -- one worker ------------------------------------------------------------------------------------------------
 
     async def _keep(self, number: int) -> None:
@@ -102,11 +97,17 @@ class Crew:
             log.error("worker_ended", worker=number, code=code, replaced_in_s=pause_s)
             await self._pause(pause_s)
 
-    async def _run(self, number: int) -> int:
+    async def _run(self, number: int) -> int | None:
+        """Run a worker to its end; give its exit code, None for one that the machine had no room for."""
+
         async def answer(message: Message) -> Message | None:
             return await self._answer(number, message)
 
-        worker = await self._spawn(number, answer)
+        try:
+            worker = await self._spawn(number, answer)
+        except OSError as error:
+            log.error("worker_not_started", worker=number, error=str(error))  # noqa: TRY400  (no bug: no traceback)
+            return None
         self._workers[number] = worker
         try:
             return await worker.ended()

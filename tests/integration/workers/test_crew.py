@@ -110,3 +110,16 @@ async def test_a_worker_is_replaced_as_often_as_it_ends(two: Workers) -> None:
         await eventually(lambda: 0 not in two.running)
         await until_there(two, 0)
     assert await two[1].engine.ask("anything") is not None
+
+
+async def test_one_for_which_the_machine_has_no_room_ends_the_start() -> None:
+    async def spawn(number: int, answering: Answering) -> WorkerProcess:
+        del number, answering
+        raise OSError("no more processes")
+
+    with capture_logs() as logs:
+        crew = Crew(1, spawn)
+        with pytest.raises(OperatorError):
+            await crew.started()
+        await crew.stop(0.0)
+    assert [line["event"] for line in logs] == ["worker_not_started", "worker_ended"]
