@@ -111,8 +111,9 @@ class Line(asyncio.Protocol):
 
     def close(self) -> None:
         """End the connection once what was written is out. Harmless when done twice."""
-        self._closing = True
-        self._transport.close()
+        if not self._closing:  # asyncio's TLS transport falls apart when it is closed again
+            self._closing = True
+            self._transport.close()
 
     def _stuck(self) -> None:
         self.left(time_out_cause(self._socket))

@@ -3,8 +3,8 @@
         downstream --downstream_received--> upstream
                    <--upstream_received----
 
-Either end may end its sending and still receive (half-close). Back-pressure runs through both ways; a tunnel through
-which nothing comes for `listen.tunnel_idle_timeout_s` is ended.
+Either end may end its sending and still receive (half-close), but over TLS, which knows none: there one end is both.
+Back-pressure runs through both ways; a tunnel through which nothing comes for `listen.tunnel_idle_timeout_s` is ended.
 """
 
 from __future__ import annotations
@@ -107,7 +107,8 @@ class Tunnel:
         self._connection.let_on()
 
     def _end_when_both_have(self) -> None:
-        if self._downstream_ended and self._upstream_ended:
+        """End it, too, where TLS could not tell downstream that only the upstream's way has ended."""
+        if not self._ended and self._upstream_ended and (self._downstream_ended or self._connection.encrypted):
             self._end()
             self._connection.close()
             self._upstream.close()
