@@ -33,7 +33,9 @@ def write(measured: dict[str, Any], out: Path) -> None:
     plots = dict(draw(results))
     for name, svg in plots.items():
         (out / name).write_text(svg, encoding="utf-8")
-    (out / "README.md").write_text("\n".join(page(measured, results, plots)) + "\n", encoding="utf-8")
+    (out / "README.md").write_text(
+        "\n".join(page(measured, results, plots, noted=(out / "NOTES.md").exists())) + "\n", encoding="utf-8"
+    )
 
 
 def line(row: Row) -> str:
@@ -44,7 +46,7 @@ def line(row: Row) -> str:
     )
 
 
-def page(measured: dict[str, Any], results: Results, plots: Iterable[str]) -> Iterable[str]:
+def page(measured: dict[str, Any], results: Results, plots: Iterable[str], *, noted: bool) -> Iterable[str]:
     yield from (
         "# Benchmarks",
         "",
@@ -53,6 +55,8 @@ def page(measured: dict[str, Any], results: Results, plots: Iterable[str]) -> It
     )
     yield f"Measured on {measured['at']}, on a machine that was doing other things too (see *others* in results.json):"
     yield from ("", *(f"- {name}: {value}" for name, value in measured["machine"].items()), "")
+    if noted:
+        yield from ("What came of it, and why so: [notes](NOTES.md).", "")
     yield from ("## Goals", "", *goals.table(results), "")
     for name in plots:
         yield from (f"![{name}]({name})", "")
