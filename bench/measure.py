@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from bench.scenarios import Scenario
 
 Row: TypeAlias = dict[str, str | float]
-TIMEOUT_S = 90
+TIMEOUT_S = 120
 WARM_UP = ("streams --streams 20 --gap 20 --ramp 0.2 --window 0.5 --limit 5", "rate --connections 8 --window 0.3")
 FIRST_CALLS = "streams --streams 4 --chunks 5 --gap 20 --window 0.3 --limit 5"
 

@@ -45,7 +45,7 @@ def streams(count: int, window_s: float) -> Scenario:
         title=f"{possible:,} streams, {OFFERED_PER_S:,} chunks of {SIZES} bytes a second",
         unit="chunk",
         arguments=f"streams --streams {possible} --gap {gap_ms:g} --size {SIZES} --window {window_s:g} "
-        f"--ramp {max(1.0, possible / 400):g} --limit 60",
+        f"--ramp {max(1.0, possible / 200):g} --limit 80",
         paced=True,
         many=possible > MANY,
         chat=True,
