@@ -105,6 +105,9 @@ class Connection(Line):
         self._sated = keep and self.writing_paused and not self._closing
         if self._sated:
             return
+        if self._intake.uploading and self.encrypted and self.departed is None and not self._closing:
+            self._linger()  # a close would meet what is still sent with a reset, which takes the answer away
+            return
         unread = self._intake.awaits_body
         ahead = self._intake.end_request()
         if self._closing or self._tunnel is not None:
@@ -209,6 +212,8 @@ class Connection(Line):
             self._tunnel.downstream_received(data)
             return
         if self._lingers or self._closing:
+            if self._intake.skip(data):
+                self.close()
             return
         if self._intake.busy:
             self._read_behind(data)
@@ -291,6 +296,10 @@ class Connection(Line):
             self.close()
             return
         self.end_writing()
+        self._linger()
+
+    def _linger(self) -> None:
+        """Wait, not for long, for downstream's close; over TLS, where only a close says enough, for its body's end."""
         self._lingers = True
         self.read(on=True)
         self._await(self._front.lingering)

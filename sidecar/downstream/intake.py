@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sidecar.downstream.request import Request, RequestBody
+from sidecar.errors import MalformedError
 from sidecar.wire.head_reader import HeadReader
 from sidecar.wire.request_head import parse_request_head, request_framing
 
@@ -51,6 +52,12 @@ class Intake:
         return self._body is not None and not self._body.complete
 
     @property
+    def uploading(self) -> bool:
+        """Whether downstream is amid a body, of which nothing was wrong so far."""
+        body = self._body
+        return body is not None and not body.complete and body.error is None and body.size > 0
+
+    @property
     def full(self) -> bool:
         """Whether downstream has to wait with more."""
         return len(self._ahead) > self._buffer_bytes_max or (self._body is not None and self._body.full)
@@ -74,6 +81,17 @@ class Intake:
         if body is not None and not body.complete:
             data = body.feed(data)
         self._ahead += data
+
+    def skip(self, data: bytes) -> bool:
+        """Drop what came for nobody; say whether a body ended with that, well or badly."""
+        body = self._body
+        if body is None or not self.uploading:
+            return False
+        try:
+            body.skip(data)
+        except MalformedError:
+            return True
+        return body.complete
 
     def end_request(self) -> bytes:
         """Let go of the request; give what came behind it."""

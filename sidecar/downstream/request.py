@@ -89,6 +89,10 @@ class RequestBody:
             self._taker.body_received(data)
         return behind
 
+    def skip(self, data: bytes) -> None:
+        """Take what came for nobody. Raises MalformedError."""
+        self._framing.feed(data)
+
     def fail(self, error: PeerError) -> None:
         """Take note that the rest will not come; harmless when it came, or when done twice."""
         if self.complete or self.error is not None:

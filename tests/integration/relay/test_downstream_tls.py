@@ -7,6 +7,8 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, cast
 from urllib.parse import urlsplit
 
+import pytest
+
 from tests.fakes.downstream import request_bytes
 from tests.fakes.scene import scene
 from tests.fakes.tls import FIRST, trusting
@@ -76,3 +78,23 @@ async def test_a_connection_that_is_closed_twice_is_closed_once(tmp_path: Path) 
         assert connection.encrypted  # may still be asked
         writer.transport.abort()
         await eventually(lambda: not running.sidecar.front.connections)
+
+
+@pytest.mark.parametrize("whole", [True, False])
+async def test_an_upload_that_is_answered_early_is_not_cut_off(tmp_path: Path, *, whole: bool) -> None:
+    """A reset would take the answer away from a client that still sends. With the upload's end, the connection ends."""
+    async with connected(tmp_path) as (running, reader, writer):
+        body = bytes(2_000_000)
+        writer.write(request_bytes("POST", "/x", f"Content-Length: {len(body)}") + body[:1000])
+        peer = await running.upstream.take()
+        await peer.head()
+        await peer.send(b"HTTP/1.1 413 Too much\r\nContent-Length: 3\r\n\r\nno!")
+        await running.exchange_line()
+        writer.write(body[1000:] if whole else body[:500_000])
+        await writer.drain()
+        assert (await reader.readuntil(b"no!")).startswith(b"HTTP/1.1 413")
+        if whole:
+            assert await reader.read() == b""
+        else:
+            assert len(running.sidecar.front.connections) == 1
+        await running.upstream_is_left_alone()
