@@ -43,7 +43,8 @@ def end_to_end(fields: Fields) -> list[Field]:
 def forwarded(fields: Fields, peer: Peer) -> list[Field]:
     """Give what goes on, with X-Forwarded-For, -Proto and -Host: extended where the peer is trusted, else replaced.
 
-    A stranger's Forwarded (RFC 7239) goes.
+    A stranger's Forwarded (RFC 7239) goes. So does anybody's `X_Forwarded_For` and the like: to a backend behind CGI or
+    WSGI it is the same variable.
     """
     came = fields.by_name
     chain, proto, host = [], [peer.scheme.encode()], came.get(b"host", [])
@@ -54,7 +55,9 @@ def forwarded(fields: Fields, peer: Peer) -> list[Field]:
     rest = end_to_end(fields)
     if not peer.trusted and b"forwarded" in came:
         rest = without(rest, b"forwarded")
-    if not FORWARDED.isdisjoint(came):
+    if b"_" in b"".join(came):
+        rest = [field for field in rest if field[0].lower().replace(b"_", b"-") not in FORWARDED]
+    elif not FORWARDED.isdisjoint(came):
         rest = [field for field in rest if field[0].lower() not in FORWARDED]
     if b"trailers" in fields.options(b"te"):
         rest.append((b"TE", b"trailers"))  # as true of us as of downstream: trailers pass

@@ -157,3 +157,17 @@ async def test_a_request_without_host_gets_its_targets(running: Scene) -> None:
     """What we pass on must be nothing that we would refuse: the target and Host name one authority."""
     came = await pass_on(running, b"GET http://App.example:81/x HTTP/1.0\r\n\r\n")
     assert (came.start, came.values("Host")) == (b"GET http://App.example:81/x HTTP/1.1", [b"App.example:81"])
+
+
+@pytest.mark.parametrize("trusted", [[], ["127.0.0.0/8"]])
+async def test_no_twin_of_a_forwarded_field_passes(tmp_path: Path, trusted: list[str]) -> None:
+    """Behind CGI or WSGI, both are HTTP_X_FORWARDED_FOR."""
+    async with scene(tmp_path, listen={"trusted_proxies": trusted}) as running:
+        came = await pass_on(
+            running,
+            b"GET / HTTP/1.1\r\nHost: app.example\r\nX_Forwarded_For: 6.6.6.6\r\nx-forwarded_PROTO: https\r\n"
+            b"X_Own_Field: 1\r\nX-Forwarded-For: 7.7.7.7\r\n\r\n",
+        )
+        assert [name for name, _ in came.fields if b"_" in name] == [b"X_Own_Field"]
+        chain = b"7.7.7.7, 127.0.0.1" if trusted else b"127.0.0.1"
+        assert came.values("X-Forwarded-For") == [chain]
