@@ -25,7 +25,8 @@ CHUNK_SIZE_MAX: Final = 2**63 - 1
 _LINE_BYTES_MAX: Final = CHUNK_EXTENSION_BYTES_MAX + 64
 _EXTENSION: Final = rb"[ \t]{0,16};[\t\x20-\x7e\x80-\xff]{0,%d}" % CHUNK_EXTENSION_BYTES_MAX
 _SIZE_LINE: Final = re.compile(rb"([0-9A-Fa-f]{1,16})(?:%b)?\r\n" % _EXTENSION)
-_SIZE_LINE_BEGUN: Final = re.compile(rb"[0-9A-Fa-f]{1,16}(?:(?:%b)?\r?|[ \t]{0,16})" % _EXTENSION)
+_PADDED_SIZE_LINE: Final = re.compile(rb"([0-9A-Fa-f]{1,16})(?:%b|[ \t]{0,16})\r\n" % _EXTENSION)
+_SIZE_LINE_BEGUN: Final = re.compile(rb"[0-9A-Fa-f]{1,16}(?:%b|[ \t]{0,16})\r?" % _EXTENSION)
 _TRAILER_LINE: Final = re.compile(rb"(?:(%b++):%b*+)?\r\n" % (TOKEN, VALUE))
 _CRLF: Final = b"\r\n"
 _BODILESS: Final = frozenset({HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED})
@@ -103,13 +104,17 @@ class UntilCloseBody(Framing):
 
 
 class ChunkedBody(Framing):
-    """The chunked coding (RFC 9112, 7.1), strictly; extensions and trailers pass, but those of the `barred` names."""
+    """The chunked coding (RFC 9112, 7.1), strictly; extensions and trailers pass, but those of the `barred` names.
 
-    __slots__ = ("_barred", "_held", "_in_trailer", "_left", "_trailer_bytes")
+    `padded`: spaces may follow a size, as old servers send them.
+    """
 
-    def __init__(self, *, barred: frozenset[bytes] = frozenset()) -> None:
+    __slots__ = ("_barred", "_held", "_in_trailer", "_left", "_size_line", "_trailer_bytes")
+
+    def __init__(self, *, barred: frozenset[bytes] = frozenset(), padded: bool = False) -> None:
         super().__init__()
         self._barred = barred
+        self._size_line = _PADDED_SIZE_LINE if padded else _SIZE_LINE
         self._held = bytearray()  # the begin of a line that is not yet whole
         self._left = 0  # of the current chunk, its closing CRLF included
         self._in_trailer = False
@@ -149,7 +154,7 @@ class ChunkedBody(Framing):
     def _read_size_line(self, data: bytes, position: int) -> int:
         if self._held:
             return self._read_split_size_line(data, position)
-        match = _SIZE_LINE.match(data, position)
+        match = self._size_line.match(data, position)
         if match is None:
             return self._hold(data[position:], len(data))
         self._begin_chunk(int(match[1], 16))
@@ -158,7 +163,7 @@ class ChunkedBody(Framing):
     def _read_split_size_line(self, data: bytes, position: int) -> int:
         before = len(self._held)
         line = bytes(self._held) + data[position : position + _LINE_BYTES_MAX]
-        match = _SIZE_LINE.match(line)
+        match = self._size_line.match(line)
         if match is None:
             return self._hold(line, len(data))
         self._held.clear()
@@ -209,6 +214,6 @@ def framing_for(head: Head, request_method: str) -> Framing:
     if request_method == "CONNECT" and head.status < HTTPStatus.MULTIPLE_CHOICES:
         raise MalformedError("opened a tunnel, which nobody offers")
     if head.get(b"transfer-encoding") is not None:
-        return ChunkedBody()
+        return ChunkedBody(padded=True)
     length = head.get(b"content-length")
     return UntilCloseBody() if length is None else LengthBody(int(length))

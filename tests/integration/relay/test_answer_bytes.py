@@ -75,6 +75,18 @@ async def test_chunks_extensions_and_trailers_pass_byte_by_byte(running: Scene) 
     assert answer.fields == [(b"Transfer-Encoding", b"chunked")]
 
 
+@pytest.mark.parametrize("cut", range(1, 9))
+async def test_padded_chunk_sizes_pass(running: Scene, cut: int) -> None:
+    """Old servers pad them with spaces, and everybody reads that; of a request, it is refused."""
+    chunks = b"3   \r\nabc\r\n0 \r\n\r\n"
+    client, peer = await ask(running)
+    await peer.send(CHUNKED + b"\r\n" + chunks[:cut])
+    await client.head()
+    await peer.send(chunks[cut:])
+    assert await client.until(b"\r\n\r\n") == chunks
+    assert (await running.exchange_line())["status"] == 200
+
+
 async def test_each_piece_passes_at_once(running: Scene) -> None:
     client, peer = await ask(running)
     await peer.send(CHUNKED + b"\r\n")

@@ -232,6 +232,10 @@ REFUSED = {
         400,
         b"POST / HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: chunked\r\n\r\n" + b"f" * 17 + b"\r\n",
     ),
+    "chunk size padded": (
+        400,
+        b"POST / HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: chunked\r\n\r\n1 \r\na\r\n0\r\n\r\n",
+    ),
     "chunk size beyond 63 bits": (
         400,
         b"POST / HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: chunked\r\n\r\n8" + b"0" * 15 + b"\r\n",
