@@ -74,7 +74,7 @@ CHUNKS = [
     b"-1\r\nhello\r\n",
     b"+5\r\nhello\r\n",
     b"0x5\r\nhello\r\n",
-    b"5 \r\nhello\r\n",
+    b"5 x\r\nhello\r\n",
     b" 5\r\nhello\r\n",
     b"5\nhello\r\n",
     b"5\r\nhello\n",
