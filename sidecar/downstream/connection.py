@@ -9,7 +9,7 @@ has a limit in time.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from sidecar.downstream.answers import answer_for, json_answer
 from sidecar.downstream.intake import Intake
@@ -23,31 +23,9 @@ if TYPE_CHECKING:
     from sidecar.downstream.deadlines import Deadlines
     from sidecar.downstream.delivery import Handover
     from sidecar.downstream.headers import Peer
+    from sidecar.downstream.occupant import Occupant, TunnelEnd
     from sidecar.downstream.server import Front
     from sidecar.errors import SidecarError
-
-
-class Occupant(Protocol):
-    """The exchange, or the tunnel, that a connection is busy with."""
-
-    def left(self, cause: Cause) -> None:
-        """Take note: downstream is gone."""
-
-    def downstream_full(self) -> None:
-        """Send no more for now."""
-
-    def downstream_drained(self) -> None:
-        """Send on."""
-
-
-class TunnelEnd(Occupant, Protocol):
-    """A tunnel: what comes belongs to it, as it is."""
-
-    def downstream_received(self, data: bytes) -> None:
-        """Take bytes."""
-
-    def downstream_ended(self) -> None:
-        """Take note that no more bytes will come; downstream may still read."""
 
 
 class Connection(Line):
