@@ -16,7 +16,7 @@ from tests.fakes.holding_proxy import HoldingProxy
 if TYPE_CHECKING:
     from pathlib import Path
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = [pytest.mark.timeout(120), pytest.mark.long]
 
 
 def url_of(front: Front) -> str:

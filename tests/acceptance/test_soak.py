@@ -57,6 +57,7 @@ async def test_killed_again_and_again(backend: LegacyBackend, sidecar: SidecarPr
     assert {"completed", "cancelled"} <= set(states.values()), "the soak has to try both"
 
 
+@pytest.mark.long
 @pytest.mark.timeout(120 + 20 * WORKER_KILLS)
 async def test_workers_and_their_parent_killed_again_and_again(backend: LegacyBackend, tmp_path: Path) -> None:
     chance = random.Random(SEED)  # noqa: S311  (moments, no secrets)

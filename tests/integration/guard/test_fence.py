@@ -119,7 +119,7 @@ async def test_a_client_that_leaves_while_it_waits(running: Scene, *, reset: boo
     async with asyncio.timeout(AT_ONCE_S):
         line = await running.exchange_line(1)
     assert (line["status"], line["turn"]) == (499, None)
-    assert running.sidecar.driver.fence._waiters == {}
+    await eventually(lambda: not running.sidecar.driver.fence._waiters)
     del running.admin.answers[ROLLBACK]
     await running.turn_in("cancelled")
     await running.upstream_is_left_alone()
