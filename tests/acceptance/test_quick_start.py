@@ -27,6 +27,7 @@ DEADLINE_S: Final = 30.0
 pytestmark = [
     pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl"),
     pytest.mark.timeout(120),
+    pytest.mark.long,
 ]
 
 

@@ -84,8 +84,11 @@ async def test_sockets_that_are_none_are_refused(tmp_path: Path) -> None:
 @pytest.mark.timeout(180)  # many processes are started, one after the other
 @pytest.mark.parametrize(
     ("restarts", "listen"),
-    [(2, {}), (1, {"workers": 2}), (2, {"tls": {"cert": str(FIRST)}})],
-    ids=["one", "two workers", "tls"],
+    [
+        pytest.param(2, {}, id="one"),
+        pytest.param(1, {"workers": 2}, id="two workers", marks=pytest.mark.long),
+        pytest.param(2, {"tls": {"cert": str(FIRST)}}, id="tls", marks=pytest.mark.long),
+    ],
 )
 async def test_a_restart_turns_no_client_away(tmp_path: Path, restarts: int, listen: dict[str, Any]) -> None:
     """The test holds the listening socket, as systemd does; clients come all the time, and each is answered."""
