@@ -51,6 +51,7 @@ async def read_newcomer(request: Request, connection: Connection, match: ChatMat
     body, whole = await request.body.gather(chat.inspect_bytes_max)
     if not whole:
         log.warning("body_not_inspected", route=chat.route, inspect_bytes_max=chat.inspect_bytes_max)
+        edge.observer.body_not_inspected(chat.route)
     view = RequestView(
         fields=request.fields,
         path_values=match.path_values,

@@ -33,16 +33,22 @@ log = structlog.get_logger()
 
 
 class ExchangeObserver(Protocol):
-    """Is told of exchanges that ended, to count them. Must neither raise nor take long."""
+    """Is told of exchanges, to count them. Must neither raise nor take long."""
 
     def exchange_ended(self, status: int, failure: str | None) -> None:
         """Take note: an exchange ended with that status (0: none), and where it failed, with that code."""
+
+    def body_not_inspected(self, route: str) -> None:
+        """Take note: a chat request's body was too long to be looked into for ids."""
 
 
 class Unobserved:
     """An ExchangeObserver that takes no note."""
 
     def exchange_ended(self, status: int, failure: str | None) -> None:
+        """Do nothing."""
+
+    def body_not_inspected(self, route: str) -> None:
         """Do nothing."""
 
 

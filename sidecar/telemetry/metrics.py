@@ -70,6 +70,9 @@ class Metrics:
         )
         self._exchanges = counter("exchanges", "Exchanges that ended, by status class; 499: the client left.", "status")
         self._failures = counter("relay_errors", "Exchanges that ended in an error of ours to the client.", "kind")
+        self._uninspected = counter(
+            "bodies_not_inspected", "Chat requests whose bodies were too long to be looked into for ids.", "route"
+        )
         self._commits = histogram("journal_commit_seconds", "The time of a transaction of the journal.", PROMPT_S)
         self._group = histogram("journal_commit_changes", "Changes in a transaction of the journal.", GROUP)
         self._refused = counter("journal_failures", "Changes that the journal could not take.")
@@ -139,6 +142,10 @@ class Metrics:
         self._at(self._exchanges, _status_class(status)).inc()
         if failure is not None:
             self._at(self._failures, failure).inc()
+
+    def body_not_inspected(self, route: str) -> None:
+        """Count a chat request whose body was too long to be looked into."""
+        self._at(self._uninspected, route).inc()
 
     def committed(self, changes: int, seconds: float) -> None:
         """Measure a transaction that became durable."""

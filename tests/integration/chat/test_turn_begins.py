@@ -241,3 +241,5 @@ async def test_a_long_body_streams_through_and_is_no_beginning(tmp_path: Path) -
             await peer.send(head(PLAIN, "Content-Length: 2"), b"hi")
             assert (await client.answer()).body == b"hi"
         assert [turn["begins"] for turn in running.turns()] == [0, 0]
+        counted = running.sidecar.metrics.registry.get_sample_value
+        assert counted("sidecar_bodies_not_inspected_total", {"route": CHAT}) == 2

@@ -99,6 +99,11 @@ def test_what_failed_counts_by_its_code(metrics: Metrics) -> None:
     assert value(metrics, "relay_errors_total", {"kind": "upstream_unreachable"}) == 1
 
 
+def test_bodies_that_nobody_looked_into_count_by_route(metrics: Metrics) -> None:
+    metrics.body_not_inspected("/chat")
+    assert value(metrics, "bodies_not_inspected_total", {"route": "/chat"}) == 1
+
+
 def test_two_in_one_process_count_apart() -> None:
     one, other = Metrics(), Metrics()
     one.exchange_ended(200, None)
