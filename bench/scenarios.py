@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 OFFERED_PER_S = 4000
 SIZES = "16-200"  # of a chunk, bytes
+DEPARTURES = 400
+DEPARTURES_PER_S = 200  # what the goals name: as many come as go, each staying for a second at the most
 SPARE_DESCRIPTORS = 200
 MANY = 1000  # streams, beyond which slow peers take no part
 
@@ -57,7 +59,8 @@ def cancel(name: str, title: str, arguments: str, owed: str) -> Scenario:
         name=f"cancel-{name}",
         title=title,
         unit="departure",
-        arguments=f"cancel --streams 400 --size {SIZES} --ramp 1 --close-lo 0.2 --close-hi 1.2 {arguments}",
+        arguments=f"cancel --streams {DEPARTURES} --ramp {DEPARTURES / DEPARTURES_PER_S:g} --size {SIZES} "
+        f"--close-lo 0.2 --close-hi 1.2 {arguments}",
         owed=owed,
         chat=True,
     )
