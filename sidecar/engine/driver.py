@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from sidecar.turn.events import Event
 
 RESUBMIT_S: Final = 0.5
+_CLOSE: Final = CloseUpstream()
 _UNDONE: Final = frozenset({State.CANCELLING, State.CANCELLED, State.UNRESOLVED})
 _PASSING: Final = frozenset({"heard", "listening", "answer_began_at"})
 _durable: Final = attrgetter(*(each.name for each in fields(Turn) if each.name not in _PASSING))
@@ -111,13 +112,18 @@ class Driver:
         """Take in an event of a live turn at once; the future is done when what it changed is durable."""
         before = live.turn
         live.turn, effects = step(before, event)
+        live.undurable += 1  # acting may release the turn: what is not yet durable has to keep it live
+        if _CLOSE in effects:  # before all else: somebody generates for nobody
+            live.exchange.close_upstream()
         self._tell(before, live.turn)
         owed, history = owed_of(effects), forgotten(before, live.turn, event, effects)
         durable = _done()
         if update is not None or owed or history or _durable(before) != _durable(live.turn):
             self._reindex(live)
             durable = self._persist(live, owed, update, history)
-        self._act(live, effects)  # may release the turn: what is not yet durable has to keep it live
+        self._act(live, effects)
+        live.undurable -= 1
+        self._forget_if_over(live)
         return durable
 
     async def apply(self, turn_id: str, event: Event, update: StepUpdate | None = None) -> Turn | None:
@@ -135,8 +141,7 @@ class Driver:
     def release(self, live: LiveTurn) -> None:
         """Let go of a turn whose exchange has nothing more to tell; it stays live until it is durable."""
         live.released = True
-        if not live.undurable:
-            self._forget(live)
+        self._forget_if_over(live)
 
     def live_with(self, principal: str, name: str, value: str) -> Sequence[LiveTurn]:
         """Give the principal's live turns with that request_id or conversation_id."""
@@ -210,7 +215,6 @@ class Driver:
                 case AbortDownstream():
                     live.exchange.abort_downstream()
                 case CloseUpstream():
-                    live.exchange.close_upstream()
                     self._observer.upstream_closed(live.turn, at=self._clock())
                 case DrainUpstream():
                     live.exchange.drain_upstream()
@@ -256,8 +260,7 @@ class Driver:
                 del live.owing[owe.kind]
         if carried:
             self._on_owed()
-        if live.released and not live.undurable:
-            self._forget(live)
+        self._forget_if_over(live)
 
     def _reindex(self, live: LiveTurn) -> None:
         turn = live.turn
@@ -270,6 +273,10 @@ class Driver:
         for key in keys - live.keys:
             live.keys.add(key)
             self._index[key].add(live)
+
+    def _forget_if_over(self, live: LiveTurn) -> None:
+        if live.released and not live.undurable:
+            self._forget(live)
 
     def _forget(self, live: LiveTurn) -> None:
         self._live.pop(live.turn.id, None)

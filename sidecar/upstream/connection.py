@@ -120,6 +120,7 @@ class UpstreamConnection(asyncio.Protocol):
     def abort(self) -> None:
         """Drop the connection at once; the receiver hears nothing any more. Harmless when done twice."""
         if self._answer is not None:
+            self._hang_up()
             self._answer.forget()
             self._answer = None
         self._requester = self._tunnel = None
@@ -157,9 +158,7 @@ class UpstreamConnection(asyncio.Protocol):
         """Whether it is open and nothing waits in it; asks the kernel."""
         if self._gone or self._transport.is_closing():
             return False
-        if self._probe is None:
-            self._probe = Probe(self._transport)
-        return self._probe.is_quiet
+        return self._look().is_quiet
 
     @property
     def is_lost(self) -> bool:
@@ -257,6 +256,16 @@ class UpstreamConnection(asyncio.Protocol):
             self._on_idle(self)
         else:
             self.abort()
+
+    def _hang_up(self) -> None:
+        """Let the upstream, which is at work, know before anything else is done."""
+        if not self._gone and not self._transport.is_closing():
+            self._look().hang_up()
+
+    def _look(self) -> Probe:
+        if self._probe is None:
+            self._probe = Probe(self._transport)
+        return self._probe
 
     def _mark_gone(self) -> None:
         self._gone = True

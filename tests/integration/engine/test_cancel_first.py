@@ -142,7 +142,7 @@ async def test_a_turn_that_leaves_meanwhile_is_cancelled_once(engine: Engine) ->
     engine.feed(live, DownstreamGone(at=1000.0, cause=Cause.RESET))
     assert await engine.ask("req_t1") is CANCELLED
     assert live.turn.cause is Cause.RESET
-    assert done_by(live) == ["abort", "close"]
+    assert done_by(live) == ["close", "abort"]
 
 
 async def test_a_cancel_between_admission_and_forwarding_keeps_the_upstream_unaware(engine: Engine) -> None:

@@ -40,7 +40,7 @@ async def test_a_turn_under_way_is_cancelled_by_either_id_or_both(
 ) -> None:
     live = await engine.open("t1", conversation_id="c1")
     assert await engine.ask(*ids) is CANCELLED
-    assert done_by(live) == ["abort", "close"]
+    assert done_by(live) == ["close", "abort"]
     assert await engine.state("t1") is State.CANCELLING  # durable on return
     assert (await engine.stored("t1")).cause is Cause.REQUESTED
     await engine.work()

@@ -56,7 +56,7 @@ async def test_a_turn_can_be_found_and_cancelled_before_it_is_durable(engine: En
     await opening
     assert await engine.state("t1") is State.CANCELLED  # the upstream never heard of it: nothing is owed
     assert await engine.outbox() == {}
-    assert done_by(live) == ["abort", "close"]
+    assert done_by(live) == ["close", "abort"]
 
 
 @pytest.mark.usefixtures("impatient")
@@ -115,9 +115,9 @@ async def test_effects_reach_the_exchange_at_once(engine: Engine, *, told: bool)
     if told:
         engine.feed(live, TOLD)
     engine.driver.feed(live, GONE)
-    assert done_by(live) == (["abort", "close"] if told else ["abort", "drain"])
+    assert done_by(live) == (["close", "abort"] if told else ["abort", "drain"])
     engine.feed(live, UpstreamLost(at=1002.0))
-    assert done_by(live)[-1] == "close"
+    assert done_by(live).count("close") == 1
 
 
 async def test_an_event_that_changes_nothing_durable_is_not_written(engine: Engine) -> None:
@@ -170,7 +170,7 @@ async def test_apply_reaches_the_exchange_of_a_live_turn_and_is_durable_on_retur
     live = await engine.open("t1", conversation_id="c1")
     after = await engine.driver.apply("t1", STOP)
     assert after is live.turn
-    assert done_by(live) == ["abort", "close"]
+    assert done_by(live) == ["close", "abort"]
     assert on_disk(engine.path, "SELECT state, cause FROM turns") == [("cancelling", "requested")]
 
 

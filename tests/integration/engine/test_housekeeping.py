@@ -33,7 +33,7 @@ async def test_a_live_turn_past_its_time_is_cut_and_rolled_back(
     assert await engine.sweeper.run_once() == 0
     clock.move(0.001)
     assert await engine.sweeper.run_once() == 1
-    assert done_by(live) == ["abort", "close"]
+    assert done_by(live) == ["close", "abort"]
     assert (live.turn.state, live.turn.cause) == (State.CANCELLING, Cause.EXPIRED)
     await engine.work()
     assert admin.kinds == [("t1", CANCEL), ("t1", ROLLBACK)]

@@ -11,6 +11,7 @@ import pytest
 from sidecar.errors import BugError, UpstreamProtocolError, UpstreamTimeoutError
 from tests.integration.upstream.scripted import (
     ANSWER,
+    DEADLINE_S,
     REQUEST,
     Peer,
     Recorder,
@@ -514,6 +515,20 @@ async def test_who_aborts_hears_nothing_more_and_the_upstream_sees_it() -> None:
         await connection.wait_lost()
         assert recorder.ends == 0
         assert pool.idle_count == 0
+
+
+async def test_an_abort_mid_answer_is_with_the_upstream_before_the_loop_comes_round() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(DEADLINE_S)
+        async with pool_for(listener.getsockname()[1]) as pool:
+            connection = await pool.connect(fresh=True)
+            ask(connection)
+            peer, _ = listener.accept()
+            with peer:
+                peer.settimeout(DEADLINE_S)
+                assert peer.recv(65536) == REQUEST
+                connection.abort()
+                assert peer.recv(1) == b""
 
 
 async def test_who_aborts_on_the_head_never_hears_the_body() -> None:
