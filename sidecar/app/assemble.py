@@ -28,6 +28,7 @@ from sidecar.engine.orders import Orders
 from sidecar.engine.peer_desk import PeerDesk
 from sidecar.engine.pruner import Pruner
 from sidecar.engine.recovery import recover
+from sidecar.engine.standing import Standing
 from sidecar.engine.sweeper import Sweeper
 from sidecar.engine.wakeup import Wakeup
 from sidecar.host import Host, Reload
@@ -188,7 +189,7 @@ async def _assemble(settings: Settings, host: Host, place: Place, stack: AsyncEx
     admin = AdminNow(await _admin_client(settings, in_force))
     stack.push_async_callback(admin.close)
     admin_api, tracer = traced(admin, settings.tracing, stack)
-    driver, dispatcher = _engine(settings, journal, admin_api, place, metrics)
+    driver, dispatcher = await _engine(settings, journal, admin_api, place, metrics)
     sweeper = Sweeper(journal, driver, clock, temp_ttl_s=settings.journal.temp_ttl_s)
     pruner = Pruner(journal, clock, retention_s=settings.journal.retention_s)
     orders = Orders(journal, driver, clock)
@@ -266,12 +267,13 @@ async def _admin_client(settings: Settings, in_force: InForce) -> AdminClient:
     return client
 
 
-def _engine(
+async def _engine(
     settings: Settings, journal: SqliteJournal, admin: AdminApi, place: Place, observer: TurnObserver
 ) -> tuple[Driver, Dispatcher]:
     """Join the two that need each other: what the driver owes wakes the dispatcher, which feeds the driver."""
     owed, clock = Wakeup(), time.time
-    driver = Driver(journal, clock, on_owed=owed.set, observer=observer, peers=place.peers)
+    standing = await Standing.left_in(journal) if place.share.of == 1 else None
+    driver = Driver(journal, clock, on_owed=owed.set, observer=observer, peers=place.peers, standing=standing)
     jitter, pace = random.random, _pace(settings)
     dispatcher = Dispatcher(journal, admin, driver, clock, owed=owed, jitter=jitter, observer=observer, **pace)
     return driver, dispatcher

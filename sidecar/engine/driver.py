@@ -24,6 +24,7 @@ from sidecar.engine.keyed_lock import KeyedLock
 from sidecar.engine.live import LiveTurn, Offer
 from sidecar.engine.peers import Alone
 from sidecar.engine.ports import Change, Clock, Journal, LiveExchange, StepUpdate, TurnObserver
+from sidecar.engine.standing import Standing
 from sidecar.engine.unobserved import UNOBSERVED
 from sidecar.errors import SidecarError
 from sidecar.turn.effects import AbortDownstream, CloseUpstream, DrainUpstream, Effect, Owe
@@ -64,6 +65,7 @@ class Driver:
         on_owed: Callable[[], None],
         observer: TurnObserver = UNOBSERVED,
         peers: Peers | None = None,
+        standing: Standing | None = None,
     ) -> None:
         self._journal = journal
         self._observer = observer
@@ -78,6 +80,8 @@ class Driver:
         self._locks = KeyedLock()
         self.fence = Fence()
         """Who waits for turns; it is told of whatever becomes durable of them."""
+        self.standing = standing or Standing()
+        """What may be in a newcomer's way though it is not live."""
         self._emptied = asyncio.Event()
         self._emptied.set()
 
@@ -98,12 +102,15 @@ class Driver:
             await self._journal.submit(Change(turn=live.turn, at=live.turn.created_at))
         except SidecarError:
             self._forget(live)
+            if live.turn.state is State.OPEN:
+                self.standing.moved(live.turn, None)
             raise
         self._observer.turn_opened(live.turn)
 
     async def record_cancelled(self, turn: Turn) -> None:
         """Journal a new turn as cancelled, because its cancel came first. Raises JournalUnavailableError."""
         after, _ = step(self.owned(turn), CancelRequested(at=turn.created_at, cause=Cause.REQUESTED))
+        self.standing.left(after)
         await self._journal.submit(Change(turn=after, at=turn.created_at))
         self._observer.turn_opened(turn)
         self._observer.turn_moved(turn, after)
@@ -189,10 +196,12 @@ class Driver:
         owed, history = owed_of(effects), forgotten(before, after, event, effects)
         if after != before or owed or update:
             self._changing[turn_id] = after
+            self.standing.left(after)
             try:
                 await self._journal.submit(change_of(after, owed, update, history, at=event.at))
             finally:
                 del self._changing[turn_id]
+            self.standing.moved(before, after)
             self._tell(before, after)
             self._moved(after)
         if owed:
@@ -279,7 +288,8 @@ class Driver:
             self._forget(live)
 
     def _forget(self, live: LiveTurn) -> None:
-        self._live.pop(live.turn.id, None)
+        if self._live.pop(live.turn.id, None) is not None:
+            self.standing.left(live.turn)
         for key in live.keys:
             self._index[key].discard(live)
             if not self._index[key]:

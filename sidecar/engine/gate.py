@@ -69,8 +69,10 @@ class Gate:
         """Say what stands in the way and may pass. Raises InProgressError for what is not waited for."""
         who, request_id = newcomer.principal, newcomer.request_id
         conversation_id = newcomer.conversation_id
+        stored: Sequence[Turn] = ()
         with self._driver.fence.noting() as moved:
-            stored = await self._journal.find(who, request_id=request_id)
+            if self._driver.standing.by_request(who, request_id):
+                stored = await self._journal.find(who, request_id=request_id)
             pending = conversation_id is not None and await self._late.rollback_pending(conversation_id)
         met = [turn for turn in moved.values() if (turn.principal, turn.request_id) == (who, request_id)]
         live = [one.turn for one in self._driver.live_with(who, "request_id", request_id)]

@@ -46,6 +46,8 @@ class LateContent:
 
         A rollback that is done in memory only would be made again after a crash, to whatever then has the id.
         """
+        if not (self._driver.standing.in_conversation(conversation_id) or self._driver.live_in(conversation_id)):
+            return False
         versions = await self._versions([conversation_id])
         there = [turn for turn in versions if conversation_id in {turn.conversation_id, turn.temp_id}]
         if not is_gone(newest(there)):

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from sidecar.engine.history import HistoryEntry
+    from sidecar.engine.standing import TurnIds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,6 +152,9 @@ class Journal(Protocol):
 
     async def unsettled(self, *, after: str = "", limit: int = 1000) -> Sequence[Turn]:
         """Give turns that are not settled and wait for no call, with ids greater than `after`, in the order of ids."""
+
+    async def standing(self, *, limit: int) -> Sequence[TurnIds]:
+        """Give the ids of turns, anyone's, that are not settled for good (unresolved ones are not), at most so many."""
 
     async def overdue(self, *, created_before: float, limit: int = 1000) -> Sequence[str]:
         """Give the ids of open and answered turns made before the given time."""

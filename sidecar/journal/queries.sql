@@ -136,6 +136,12 @@ WHERE id IN (
 )
 ORDER BY id;
 
+-- standing_turns --
+-- For the gate, once at boot: by which ids newcomers may meet what is not settled for good.
+SELECT id, principal, request_id, conversation_id, temp_id FROM turns
+WHERE state IN ('open', 'answered', 'cancelling', 'confirming', 'unresolved')
+LIMIT :limit;
+
 -- overdue_turns --
 -- For the sweeper, oldest first: those of one process.
 SELECT id FROM turns

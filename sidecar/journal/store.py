@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from sidecar.engine.ports import Neighbours
 from sidecar.engine.share import Share
+from sidecar.engine.standing import TurnIds
 from sidecar.journal.connection import Reader, Writer, connected, faults_told
 from sidecar.journal.group_commit import GroupCommit
 from sidecar.journal.lock import OwnerLock
@@ -163,6 +164,10 @@ class SqliteJournal(JournalReads):
     async def unsettled(self, *, after: str = "", limit: int = 1000) -> list[Turn]:
         """Give turns that are not settled and wait for no call, with ids greater than `after`, in the order of ids."""
         return self._turns(await self._reader.rows("unsettled_turns", {"after": after, "limit": limit, **self._owner}))
+
+    async def standing(self, *, limit: int) -> list[TurnIds]:
+        """Give the ids of turns that are not settled for good, at most so many."""
+        return [TurnIds(*row) for row in await self._reader.rows("standing_turns", {"limit": limit})]
 
     async def overdue(self, *, created_before: float, limit: int = 1000) -> list[str]:
         """Give the ids of open and answered turns made before the given time, oldest first."""

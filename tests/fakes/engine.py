@@ -16,6 +16,7 @@ from sidecar.engine.operator import OperatorDesk
 from sidecar.engine.ports import Change
 from sidecar.engine.pruner import Pruner
 from sidecar.engine.recovery import recover
+from sidecar.engine.standing import Standing
 from sidecar.engine.sweeper import Sweeper
 from sidecar.engine.tombstones import Tombstones
 from sidecar.engine.wakeup import Wakeup
@@ -115,15 +116,20 @@ class Engine:
         concurrency_max: int = 8,
         share: Share = WHOLE,
         peers: Peers | None = None,
+        alone: bool = False,
     ) -> Engine:
         """Open the journal and recover, as at boot.
+
+        `alone=True` is a process that knows what stands in newcomers' way. Else the journal is asked each time, so that
+        a test may put into it what it likes.
 
         `own=False` is the operator's process beside it, or with `peers` one of several that share the work.
         """
         journal = await SqliteJournal.open(path, plan_of=lambda _: plan, clock=clock, own=own, share=share)
         recovered = await recover(journal, clock) if own or peers else 0
         owed = Wakeup()
-        driver = Driver(journal, clock, on_owed=owed.set, peers=peers)
+        standing = await Standing.left_in(journal) if alone else None
+        driver = Driver(journal, clock, on_owed=owed.set, peers=peers, standing=standing)
         tombstones = Tombstones(await journal.tombstones(now=clock()))
         return cls(
             path=path,

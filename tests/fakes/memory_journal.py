@@ -15,6 +15,7 @@ from sidecar.engine.history import to_record
 from sidecar.engine.operator import ANY_TURN, ID_MAX, NEWEST, OperatorReads, TurnFilter
 from sidecar.engine.orders import OrderBook
 from sidecar.engine.ports import Journal, Neighbours, Order, OwedStep, Tombstone
+from sidecar.engine.standing import TurnIds
 from sidecar.errors import JournalUnavailableError
 from sidecar.turn.state import UNSETTLED, State, StepKind, Turn
 from tests.fakes.memory_outbox import RANK, MemoryOutbox
@@ -151,6 +152,12 @@ class MemoryJournal:
         unsettled = {turn_id for turn_id, turn in self._turns.items() if turn.state in UNSETTLED and turn_id > after}
         found = sorted(turn_id for turn_id in unsettled if not self._waits_for_a_call(turn_id))
         return [self._whole(self._turns[turn_id]) for turn_id in found[:limit]]
+
+    async def standing(self, *, limit: int) -> Sequence[TurnIds]:
+        """Give the ids of turns that are not settled for good."""
+        self._check()
+        found = [turn for turn in self._turns.values() if turn.state in UNSETTLED | {State.UNRESOLVED}]
+        return [TurnIds(t.id, t.principal, t.request_id, t.conversation_id, t.temp_id) for t in found[:limit]]
 
     async def overdue(self, *, created_before: float, limit: int = 1000) -> Sequence[str]:
         """Give the ids of open and answered turns made before the given time, oldest first."""

@@ -16,6 +16,7 @@ from sidecar.engine.operator import OperatorDesk
 from sidecar.engine.orders import Orders
 from sidecar.engine.pruner import Pruner
 from sidecar.engine.recovery import recover
+from sidecar.engine.standing import Standing
 from sidecar.engine.sweeper import Sweeper
 from sidecar.engine.tombstones import Tombstones
 from sidecar.engine.wakeup import Wakeup
@@ -37,13 +38,13 @@ LAST_STEPS_S = 5.0
 class SimulatedSidecar:
     """Made by `start`, in its process. Raises JournalUnavailableError where it cannot start."""
 
-    def __init__(self, world: World, process: Process, tombstones: Tombstones) -> None:
+    def __init__(self, world: World, process: Process, tombstones: Tombstones, standing: Standing) -> None:
         self.world = world
         self.process = process
         self.tombstones = tombstones
         self.exchanges: dict[str, SimulatedExchange] = {}
         owed = Wakeup()
-        self.driver = Driver(world.journal, world.wall, on_owed=owed.set)
+        self.driver = Driver(world.journal, world.wall, on_owed=owed.set, standing=standing)
         self.dispatcher = Dispatcher(
             world.journal,
             world.admin,
@@ -69,8 +70,9 @@ class SimulatedSidecar:
     async def start(cls, world: World, process: Process) -> SimulatedSidecar:
         """Recover, then begin to work."""
         await recover(world.journal, world.wall)
+        standing = await Standing.left_in(world.journal)
         tombstones = Tombstones(await world.journal.tombstones(now=world.wall()))
-        sidecar = cls(world, process, tombstones)
+        sidecar = cls(world, process, tombstones, standing)
         for service in sidecar.services:
             service.start()
         return sidecar

@@ -15,6 +15,7 @@ from sidecar.engine.dispatcher import Dispatcher
 from sidecar.engine.driver import ANYONE, Driver
 from sidecar.engine.gate import Gate
 from sidecar.engine.ports import Change, Neighbours
+from sidecar.engine.standing import Standing
 from sidecar.engine.tombstones import Tombstones
 from sidecar.turn import machine, table
 from sidecar.turn.effects import AbortDownstream, DrainUpstream
@@ -79,6 +80,17 @@ def let_newcomers_into_what_is_being_rolled_back(patch: pytest.MonkeyPatch) -> N
         return False
 
     patch.setattr(Gate, "pass_", pass_)
+
+
+def note_nothing_of_turns_that_are_left(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Standing, "left", lambda *_: None)
+
+
+def note_nothing_of_what_an_earlier_run_left(patch: pytest.MonkeyPatch) -> None:
+    async def left_in(_: object) -> Standing:
+        return Standing([])
+
+    patch.setattr(Standing, "left_in", left_in)
 
 
 def forget_the_grace_time(patch: pytest.MonkeyPatch) -> None:
@@ -174,6 +186,8 @@ BREACHES: Final[list[Breach]] = [
     roll_back_over_a_confirmed_neighbour,
     roll_back_under_a_turn_that_is_under_way,
     let_newcomers_into_what_is_being_rolled_back,
+    note_nothing_of_turns_that_are_left,
+    note_nothing_of_what_an_earlier_run_left,
     forget_the_grace_time,
     obey_strangers,
     keep_no_tombstone,

@@ -27,6 +27,7 @@ INDEXES = {
     "turns_of_request": ["turns_request (request_id=?)"],
     "turns_in_conversations": ["turns_conversation (conversation_id=?)", "turns_temp (temp_id=?)"],
     "unsettled_turns": ["turns_unsettled (id>?)"],
+    "standing_turns": ["turns_state_created (state=?)"],
     "overdue_turns": ["turns_state_created (state=? AND created_at<?)"],
     "neighbours": ["turns_conversation (conversation_id=?)"],
     "due_steps": ["outbox_owed (owner=? AND due_at<?)", "turns_conversation (conversation_id=?)"],

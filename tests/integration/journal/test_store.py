@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sidecar.engine.ports import Change, Neighbours, Order, StepUpdate, Tombstone
+from sidecar.engine.standing import TurnIds
 from sidecar.errors import JournalUnavailableError
 from sidecar.turn.state import UNSETTLED, Cause, State, StepKind, StepState
 
@@ -85,6 +86,29 @@ async def test_every_cause_can_be_kept(journal: WholeJournal, make_turn: Callabl
     loaded = await journal.load("t1")
     assert loaded is not None
     assert loaded.cause is cause
+
+
+async def test_who_may_still_be_in_the_way(journal: WholeJournal, make_turn: Callable[..., Turn]) -> None:
+    turns = {
+        state: make_turn(
+            f"t-{state.value}", captured={"request_id": f"r-{state.value}", "conversation_id": "c"}, state=state
+        )
+        for state in State
+    }
+    await put(journal, *turns.values())
+    await put(journal, replace(turns[State.CANCELLING], id="t9", principal="p9", captured={"request_id": "r9"}))
+    standing = await journal.standing(limit=10)
+    assert {one.id for one in standing} == {
+        "t-open",
+        "t-answered",
+        "t-cancelling",
+        "t-confirming",
+        "t-unresolved",
+        "t9",
+    }
+    assert TurnIds("t-open", "p1", "r-open", "c", None) in standing
+    assert TurnIds("t9", "p9", "r9", None, None) in standing
+    assert len(await journal.standing(limit=2)) == 2
 
 
 async def test_an_unknown_turn_is_none(journal: WholeJournal) -> None:
