@@ -77,7 +77,7 @@ async def test_a_running_sidecar_sees_it_without_being_told(
     step_id = await dead(engine, admin)
     engine.dispatcher.start()
     assert await beside.operator.retry(step_id)
-    await eventually(lambda: len(admin.made) == 3)
+    await eventually(lambda: len(admin.made) >= 3)
 
 
 async def test_all_dead_steps_at_once(engine: Engine, beside: Engine, admin: ScriptedAdminApi) -> None:
