@@ -3,19 +3,33 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from sidecar.engine.history import ended
-from sidecar.engine.ports import Change, StepUpdate
+from sidecar.engine.ports import Change, Haste, StepUpdate
 from sidecar.turn.effects import Effect, Owe
-from sidecar.turn.state import StepState, Turn
+from sidecar.turn.events import AnswerEnded, Delivered, IdsLearned, Refused
+from sidecar.turn.state import State, StepState, Turn
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from sidecar.engine.history import HistoryEntry
+    from sidecar.turn.events import Event
 
 OVER: Final = frozenset(StepState) - {StepState.PENDING}
+_HASTE: Final[Mapping[type[Event], Haste]] = MappingProxyType(
+    {
+        IdsLearned: Haste.LATER,
+        AnswerEnded: Haste.SOON,
+        Delivered: Haste.LATER,
+        Refused: Haste.SOON,
+    }
+)
+"""Of changes that owe nothing. A delivery that a crash takes back is found again: what was answered is confirmed."""
+_ORDINARY: Final = frozenset(State) - {State.CANCELLING, State.CANCELLED, State.UNRESOLVED}
+
 STILL_THERE: Final = "the upstream still has it, however often it was rolled back"
 
 
@@ -26,15 +40,23 @@ def change_of(
     history: tuple[HistoryEntry, ...] = (),
     *,
     at: float,
+    haste: Haste = Haste.AT_ONCE,
 ) -> Change:
-    """Put together what a step of the machine has to make durable."""
+    """Put together what a step of the machine has to make durable; in no less haste than what is owed allows."""
     owes = owed_of(owed)
     waits_s = {owe.kind: owe.after_s for owe in owes if owe.after_s}
     kinds = tuple(owe.kind for owe in owes)
     if update is not None and _counts_for_nothing(turn, update):
         history, update = (*history, ended(update, at)), None
     taken = update and _as_taken(turn, update)
-    return Change(turn=turn, owed=kinds, after_s=waits_s, update=taken, history=history, at=at)
+    hasty = kinds or update or history or turn.state not in _ORDINARY
+    haste = Haste.AT_ONCE if hasty else haste
+    return Change(turn=turn, owed=kinds, after_s=waits_s, update=taken, history=history, at=at, haste=haste)
+
+
+def haste_of(event: Event) -> Haste:
+    """Say how soon what an event changes has to be durable, where it owes nothing and undoes nothing."""
+    return _HASTE.get(type(event), Haste.AT_ONCE)
 
 
 def _counts_for_nothing(turn: Turn, update: StepUpdate) -> bool:

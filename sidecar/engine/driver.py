@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from sidecar.engine import causes
-from sidecar.engine.changes import change_of, owed_of
+from sidecar.engine.changes import change_of, haste_of, owed_of
 from sidecar.engine.fence import Fence
 from sidecar.engine.history import forgotten
 from sidecar.engine.keyed_lock import KeyedLock
 from sidecar.engine.live import LiveTurn, Offer
 from sidecar.engine.peers import Alone
-from sidecar.engine.ports import Change, Clock, Journal, LiveExchange, StepUpdate, TurnObserver
+from sidecar.engine.ports import Change, Clock, Haste, Journal, LiveExchange, StepUpdate, TurnObserver
 from sidecar.engine.standing import Standing
 from sidecar.engine.unobserved import UNOBSERVED
 from sidecar.errors import SidecarError
@@ -99,7 +99,7 @@ class Driver:
         Raises JournalUnavailableError, InProgressError; the turn is then forgotten, and nothing may go upstream.
         """
         try:
-            await self._journal.submit(Change(turn=live.turn, at=live.turn.created_at))
+            await self._journal.submit(Change(turn=live.turn, at=live.turn.created_at, haste=Haste.SOON))
         except SidecarError:
             self._forget(live)
             if live.turn.state is State.OPEN:
@@ -127,7 +127,7 @@ class Driver:
         durable = _done()
         if update is not None or owed or history or _durable(before) != _durable(live.turn):
             self._reindex(live)
-            durable = self._persist(live, owed, update, history)
+            durable = self._persist(live, owed, update, history, haste_of(event))
         self._act(live, effects)
         live.undurable -= 1
         self._forget_if_over(live)
@@ -231,14 +231,19 @@ class Driver:
                     pass
 
     def _persist(
-        self, live: LiveTurn, owed: tuple[Owe, ...], update: StepUpdate | None, history: tuple[HistoryEntry, ...]
+        self,
+        live: LiveTurn,
+        owed: tuple[Owe, ...],
+        update: StepUpdate | None,
+        history: tuple[HistoryEntry, ...],
+        haste: Haste,
     ) -> asyncio.Future[None]:
         durable = asyncio.get_running_loop().create_future()
         live.undurable += 1
         if update is None:
             live.owing.update({owe.kind: owe for owe in owed})
             owed = ()
-        self._submit(Offer(live, owed, update, history, durable))
+        self._submit(Offer(live, owed, update, history, haste, durable))
         return durable
 
     def _submit(self, offer: Offer) -> None:
@@ -249,7 +254,7 @@ class Driver:
         """
         live = offer.live
         carried = (*live.owing.values(), *offer.owed)
-        change = change_of(live.turn, carried, offer.update, offer.history, at=self._clock())
+        change = change_of(live.turn, carried, offer.update, offer.history, at=self._clock(), haste=offer.haste)
         committed = self._journal.submit(change)
         committed.add_done_callback(partial(self._submitted, offer, carried))
 

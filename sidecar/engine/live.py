@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     import asyncio
 
     from sidecar.engine.history import HistoryEntry
-    from sidecar.engine.ports import LiveExchange, StepUpdate
+    from sidecar.engine.ports import Haste, LiveExchange, StepUpdate
     from sidecar.turn.effects import Owe
     from sidecar.turn.state import StepKind, Turn
 
@@ -35,4 +35,5 @@ class Offer:
     owed: tuple[Owe, ...]
     update: StepUpdate | None
     history: tuple[HistoryEntry, ...]
+    haste: Haste
     durable: asyncio.Future[None]

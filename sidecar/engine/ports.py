@@ -8,7 +8,7 @@ exchange ----events----> driver ----Change----> Journal
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from enum import StrEnum
+from enum import Enum, StrEnum, auto
 from typing import TYPE_CHECKING, Protocol
 
 from sidecar.turn.state import NOTHING, StepKind, StepState, Turn
@@ -44,6 +44,17 @@ class Tombstone:
     expires_at: float
 
 
+class Haste(Enum):
+    """How soon a change has to be committed. It goes along with whatever is committed before that."""
+
+    AT_ONCE = auto()
+    """Calls, or an asker, wait for it."""
+    SOON = auto()
+    """A client waits for it, who would not notice some milliseconds: where there are many such, they gather."""
+    LATER = auto()
+    """Nobody waits for it, and after a crash the same would come of the turn without it, or nearly."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
     """What is committed together: a turn as it now is, steps newly owed (or owed again), an attempt's result.
@@ -59,6 +70,7 @@ class Change:
     tombstone: Tombstone | None = None
     history: tuple[HistoryEntry, ...] = ()
     at: float
+    haste: Haste = Haste.AT_ONCE
 
     def due_at(self, kind: StepKind) -> float:
         """Say when an owed step is to be made."""

@@ -1,16 +1,22 @@
 """The one writer of changes: it commits all that is waiting in one transaction, then tells everyone at once.
 
-While one transaction is being made durable, the next group gathers by itself; the busier, the larger the groups and
-the cheaper each change. A change that cannot be written (our bug, not the disk's) takes none of its group with it.
+        submit --> waiting --the first of them is due--> transaction --durable--> told
+                      '------- meanwhile, the next group gathers -------'
+
+A transaction costs much, a change in it little. So a group is written when the first of its changes has to be: at once,
+or soon (at once, too, but where transactions follow each other closely), or a little later. A change that cannot be
+written (our bug, not the disk's) takes none of its group with it.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 import sqlite3
 from time import perf_counter
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
+from sidecar.engine.ports import Haste
 from sidecar.errors import InProgressError, JournalUnavailableError
 from sidecar.journal.batch import batches
 from sidecar.journal.queries import QUERIES
@@ -25,6 +31,10 @@ GROUP_MAX: Final = 1000
 """Changes in one transaction: it bounds how long a lease has to wait for its turn."""
 PENDING_MAX: Final = 100_000
 """Changes that may wait; where the disk no longer answers, memory must not fill up."""
+SOON_S: Final = 0.002
+"""For a change that has to be durable soon, no transaction begins sooner after the one before."""
+LATER_S: Final = 0.01
+"""How long a change waits for company that can be later."""
 
 _REJECTIONS: Final = (
     sqlite3.IntegrityError,
@@ -73,6 +83,8 @@ class GroupCommit:
         self._observer: CommitObserver = observer or Unobserved()
         self._path = path
         self._pending: list[_Pending] = []
+        self._due_at, self._began_at = math.inf, -math.inf  # by the loop's clock
+        self._alarm: asyncio.TimerHandle | None = None
         self._wake = asyncio.Event()
         self._closed = False
         self._task: asyncio.Task[None] | None = None
@@ -93,7 +105,7 @@ class GroupCommit:
             self._observer.refused(1)
         else:
             self._pending.append(_Pending(change, durable))
-            self._wake.set()
+            self._write_by(self._due(change.haste))
         return durable
 
     async def close(self) -> None:
@@ -105,19 +117,53 @@ class GroupCommit:
             if not self._task.cancelled():
                 self._task.result()  # a bug of ours must show
 
+    def _due(self, haste: Haste) -> float:
+        now = asyncio.get_running_loop().time()
+        match haste:
+            case Haste.AT_ONCE:
+                return now
+            case Haste.SOON:
+                return max(now, self._began_at + SOON_S)
+            case Haste.LATER:
+                return now + LATER_S
+
+    def _write_by(self, due_at: float) -> None:
+        """Have what is pending written at a time, unless that is to be earlier anyway."""
+        if due_at >= self._due_at:
+            return
+        self._due_at = due_at
+        self._unset_alarm()
+        loop = asyncio.get_running_loop()
+        if due_at <= loop.time():
+            self._wake.set()
+        else:
+            self._alarm = loop.call_at(due_at, self._wake.set)
+
+    def _unset_alarm(self) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
+
     async def _run(self) -> None:
         group: list[_Pending] = []
         try:
             while self._pending or not self._closed:
                 await self._wake.wait()
-                self._wake.clear()
-                while self._pending:
-                    group, self._pending = self._pending[:GROUP_MAX], self._pending[GROUP_MAX:]
+                if group := self._next_group():
                     await self._commit(group)
         finally:
             # Reached with someone still waiting only when the task is cancelled.
             self._closed = True
             self._fail([*group, *self._pending], "was closed before the change was durable")
+
+    def _next_group(self) -> list[_Pending]:
+        group, self._pending = self._pending[:GROUP_MAX], self._pending[GROUP_MAX:]
+        if not self._pending:  # then nothing is due until something is submitted
+            self._due_at = math.inf
+            self._wake.clear()
+            self._unset_alarm()
+        self._began_at = asyncio.get_running_loop().time()
+        return group
 
     async def _commit(self, group: Sequence[_Pending]) -> None:
         began = perf_counter()

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from sidecar.engine.ports import Haste
 from sidecar.errors import JournalUnavailableError
 from tests.fakes.memory_journal import MemoryJournal
 
@@ -50,8 +51,10 @@ class SimulatedJournal(MemoryJournal):
             durable.set_exception(JournalUnavailableError("the journal is closed"))
             return durable
         self._pending.append((change, durable))
-        if not self._writing:
-            self._write_next()
+        if change.haste is Haste.LATER:
+            self._loop.outside(self._delay_s(), self._write_next_unless_writing)
+        else:
+            self._write_next_unless_writing()
         return durable
 
     def crash(self) -> None:
@@ -66,6 +69,10 @@ class SimulatedJournal(MemoryJournal):
         self.closed = True
         if pending := [durable for _, durable in (*self._writing, *self._pending)]:
             await asyncio.wait(pending)
+
+    def _write_next_unless_writing(self) -> None:
+        if self._pending and not self._writing:
+            self._write_next()
 
     def _write_next(self) -> None:
         self._writing, self._pending = self._pending, []

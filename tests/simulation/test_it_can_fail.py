@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from sidecar.engine.history import HistoryEntry
     from sidecar.engine.live import LiveTurn
-    from sidecar.engine.ports import CallOutcome, OwedStep, StepUpdate
+    from sidecar.engine.ports import CallOutcome, Haste, OwedStep, StepUpdate
     from sidecar.turn.effects import Effect, Owe
     from sidecar.turn.state import Turn
 
@@ -143,8 +143,9 @@ def show_the_end_before_it_is_durable(patch: pytest.MonkeyPatch) -> None:
         owed: tuple[Owe, ...],
         update: StepUpdate | None,
         history: tuple[HistoryEntry, ...],
+        haste: Haste,
     ) -> asyncio.Future[None]:
-        persist(self, live, owed, update, history)
+        persist(self, live, owed, update, history, haste)
         durable: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         durable.set_result(None)
         return durable

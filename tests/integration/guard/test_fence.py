@@ -236,6 +236,8 @@ async def test_a_journal_that_cannot_be_asked(running: Scene, monkeypatch: pytes
     async def fails(*_: object) -> None:
         raise JournalUnavailableError("the disk is gone")
 
+    running.admin.answers[ROLLBACK] = 503
+    await abandon(running)
     monkeypatch.setattr(SqliteJournal, "in_conversations", fails)
     assert told(await come_in_vain(running)) == (503, "journal_unavailable", None)
     await begin(running, request_id="r3")

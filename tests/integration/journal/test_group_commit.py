@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from sidecar.engine.ports import Change, StepUpdate
+from sidecar.engine.ports import Change, Haste, StepUpdate
 from sidecar.errors import JournalUnavailableError
 from sidecar.journal import group_commit
 from sidecar.turn.state import State, StepKind, StepState
@@ -40,6 +40,61 @@ async def test_a_thousand_at_once_share_few_transactions(
     assert len(await journal.turns(limit=2000)) == 1000
     assert statements.count("BEGIN IMMEDIATE") == 1
     assert statements.count("COMMIT") == 1
+
+
+FOREVER_S = 3600.0
+
+
+async def test_what_can_be_later_goes_along_with_what_cannot(
+    journal: SqliteJournal, make_turn: Callable[..., Turn], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(group_commit, "LATER_S", FOREVER_S)
+    statements = await trace(journal)
+    turn = make_turn("t1")
+    later = [
+        journal.submit(Change(turn=replace(turn, looks=1), at=1.0, haste=Haste.LATER)),
+        journal.submit(Change(turn=make_turn("t2"), at=1.0, haste=Haste.LATER)),
+    ]
+    await journal.turns()
+    assert not any(future.done() for future in later)
+    await journal.submit(Change(turn=replace(turn, looks=2), at=1.0))
+    assert all(future.done() for future in later)
+    assert statements.count("COMMIT") == 1
+    assert {turn.id: turn.looks for turn in await journal.turns()} == {"t1": 2, "t2": 0}
+
+
+async def test_what_can_be_later_does_not_wait_for_company_for_ever(
+    journal: SqliteJournal, make_turn: Callable[..., Turn]
+) -> None:
+    async with asyncio.timeout(10):
+        await journal.submit(Change(turn=make_turn(), at=1.0, haste=Haste.LATER))
+    assert len(await journal.turns()) == 1
+
+
+async def test_what_has_to_be_soon_gathers_where_transactions_follow_each_other_closely(
+    journal: SqliteJournal, make_turn: Callable[..., Turn], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    statements = await trace(journal)
+    await journal.submit(Change(turn=make_turn("t0"), at=1.0, haste=Haste.SOON))
+    monkeypatch.setattr(group_commit, "SOON_S", FOREVER_S)
+    soon = [journal.submit(Change(turn=make_turn(f"t{n}"), at=1.0, haste=Haste.SOON)) for n in range(1, 4)]
+    await journal.turns()
+    assert not any(future.done() for future in soon)
+    await journal.submit(Change(turn=make_turn("t4"), at=1.0))
+    await asyncio.gather(*soon)
+    assert statements.count("COMMIT") == 2
+    assert len(await journal.turns()) == 5
+
+
+async def test_closing_waits_for_nothing_that_can_be_later(
+    journal: SqliteJournal, make_turn: Callable[..., Turn], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(group_commit, "LATER_S", FOREVER_S)
+    later = journal.submit(Change(turn=make_turn(), at=1.0, haste=Haste.LATER))
+    async with asyncio.timeout(10):
+        await journal.close()
+    assert later.done()
+    assert later.exception() is None
 
 
 async def test_futures_are_done_in_the_order_of_submission(
