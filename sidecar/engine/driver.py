@@ -8,7 +8,6 @@ it owes are one change, and a change of a live turn is offered to the journal un
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict
 from dataclasses import fields, replace
 from functools import partial
 from operator import attrgetter
@@ -21,7 +20,7 @@ from sidecar.engine.changes import change_of, haste_of, owed_of
 from sidecar.engine.fence import Fence
 from sidecar.engine.history import forgotten
 from sidecar.engine.keyed_lock import KeyedLock
-from sidecar.engine.live import LiveTurn, Offer
+from sidecar.engine.live import ANYONE, LiveIndex, LiveTurn, Offer
 from sidecar.engine.peers import Alone
 from sidecar.engine.ports import Change, Clock, Haste, Journal, LiveExchange, StepUpdate, TurnObserver
 from sidecar.engine.standing import Standing
@@ -45,8 +44,6 @@ _UNDONE: Final = frozenset({State.CANCELLING, State.CANCELLED, State.UNRESOLVED}
 _PASSING: Final = frozenset({"heard", "listening", "answer_began_at"})
 _durable: Final = attrgetter(*(each.name for each in fields(Turn) if each.name not in _PASSING))
 """What of a turn has to be committed when it changes; the rest goes along with whatever is committed next."""
-ANYONE: Final = ""
-"""Stands for the principal where it does not matter whose turns are meant."""
 
 log = structlog.get_logger()
 
@@ -75,7 +72,7 @@ class Driver:
         self._owner = peers.number if peers else None
         self._on_owed = on_owed
         self._live: dict[str, LiveTurn] = {}
-        self._index: defaultdict[tuple[str, str, str], set[LiveTurn]] = defaultdict(set)
+        self._index = LiveIndex()
         self._changing: dict[str, Turn] = {}
         self._locks = KeyedLock()
         self.fence = Fence()
@@ -90,7 +87,7 @@ class Driver:
         live = LiveTurn(self.owned(turn), exchange)
         self._live[turn.id] = live
         self._emptied.clear()
-        self._reindex(live)
+        self._index.note(live)
         return live
 
     async def open(self, live: LiveTurn) -> None:
@@ -126,7 +123,7 @@ class Driver:
         owed, history = owed_of(effects), forgotten(before, live.turn, event, effects)
         durable = _done()
         if update is not None or owed or history or _durable(before) != _durable(live.turn):
-            self._reindex(live)
+            self._index.note(live)
             durable = self._persist(live, owed, update, history, haste_of(event))
         self._act(live, effects)
         live.undurable -= 1
@@ -152,7 +149,7 @@ class Driver:
 
     def live_with(self, principal: str, name: str, value: str) -> Sequence[LiveTurn]:
         """Give the principal's live turns with that request_id or conversation_id."""
-        return tuple(self._index.get((principal, name, value), ()))
+        return tuple(self._index.get(principal, name, value))
 
     def live_in(self, conversation_id: str) -> Sequence[Turn]:
         """Give the turns of all principals that know the conversation by that id, also as a temporary one.
@@ -160,7 +157,7 @@ class Driver:
         That is, those of which the journal may not tell yet how they now are: live ones, and stored ones of which a
         change is on its way.
         """
-        live = [live.turn for live in self._index.get((ANYONE, "conversation_id", conversation_id), ())]
+        live = [live.turn for live in self._index.get(ANYONE, "conversation_id", conversation_id)]
         changing = self._changing.values()
         return [*live, *(turn for turn in changing if conversation_id in {turn.conversation_id, turn.temp_id})]
 
@@ -276,18 +273,6 @@ class Driver:
             self._on_owed()
         self._forget_if_over(live)
 
-    def _reindex(self, live: LiveTurn) -> None:
-        turn = live.turn
-        ids = (
-            ("request_id", turn.request_id),
-            ("conversation_id", turn.conversation_id),
-            ("conversation_id", turn.temp_id),
-        )
-        keys = {(who, name, one) for name, one in ids if one is not None for who in (turn.principal, ANYONE)}
-        for key in keys - live.keys:
-            live.keys.add(key)
-            self._index[key].add(live)
-
     def _forget_if_over(self, live: LiveTurn) -> None:
         if live.released and not live.undurable:
             self._forget(live)
@@ -295,11 +280,7 @@ class Driver:
     def _forget(self, live: LiveTurn) -> None:
         if self._live.pop(live.turn.id, None) is not None:
             self.standing.left(live.turn)
-        for key in live.keys:
-            self._index[key].discard(live)
-            if not self._index[key]:
-                del self._index[key]
-        live.keys.clear()
+        self._index.drop(live)
         if not self._live:
             self._emptied.set()
 

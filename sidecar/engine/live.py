@@ -1,17 +1,26 @@
-"""A turn that is under way in this process, and a change of it on its way to the journal; the driver's own."""
+"""The turns that are under way in this process, by their ids, and a change of one on its way to the journal."""
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 if TYPE_CHECKING:
     import asyncio
+    from collections.abc import Collection
 
     from sidecar.engine.history import HistoryEntry
     from sidecar.engine.ports import Haste, LiveExchange, StepUpdate
     from sidecar.turn.effects import Owe
     from sidecar.turn.state import StepKind, Turn
+
+
+ANYONE: Final = ""
+"""Stands for the principal where it does not matter whose turns are meant."""
+
+_Key: TypeAlias = tuple[str, str, str]
+"""A principal, the name of an id, and the id."""
 
 
 @dataclass(eq=False, slots=True)
@@ -22,7 +31,9 @@ class LiveTurn:
     exchange: LiveExchange
     undurable: int = 0
     released: bool = False
-    keys: set[tuple[str, str, str]] = field(default_factory=set)
+    ids: tuple[str | None, ...] = ()
+    keys: set[_Key] = field(default_factory=set)
+    """Under which it is found: also by ids that it once had."""
     owing: dict[StepKind, Owe] = field(default_factory=dict)
     """What is owed, and not yet known to be durable."""
 
@@ -37,3 +48,38 @@ class Offer:
     history: tuple[HistoryEntry, ...]
     haste: Haste
     durable: asyncio.Future[None]
+
+
+class LiveIndex:
+    """Finds live turns by their ids."""
+
+    def __init__(self) -> None:
+        self._found: defaultdict[_Key, set[LiveTurn]] = defaultdict(set)
+
+    def __len__(self) -> int:
+        """Give the number of keys under which something is found."""
+        return len(self._found)
+
+    def get(self, principal: str, name: str, value: str) -> Collection[LiveTurn]:
+        """Give the principal's, or ANYONE's, live turns with that request_id or conversation_id (temp ids too)."""
+        return self._found.get((principal, name, value), ())
+
+    def note(self, live: LiveTurn) -> None:
+        """Have a turn found by the ids that it now has."""
+        turn = live.turn
+        ids = (turn.request_id, turn.conversation_id, turn.temp_id)
+        if ids == live.ids:
+            return
+        live.ids = ids
+        for name, one in zip(("request_id", "conversation_id", "conversation_id"), ids, strict=True):
+            for key in ((turn.principal, name, one), (ANYONE, name, one)) if one is not None else ():
+                live.keys.add(key)
+                self._found[key].add(live)
+
+    def drop(self, live: LiveTurn) -> None:
+        """Have a turn found no more; harmless when done twice."""
+        for key in live.keys:
+            self._found[key].discard(live)
+            if not self._found[key]:
+                del self._found[key]
+        live.keys.clear()

@@ -167,7 +167,7 @@ class SimulatedSidecar:
         """Name what a stopped sidecar should not have in its memory any more."""
         found = {
             "live turns": list(self.driver._live),
-            "indexed turns": list(self.driver._index),
+            "indexed turns": list(self.driver._index._found),
             "fence": list(self.driver.fence._waiters),
             "locks": list(self.driver._locks._locks),
             "attempts": list(self.dispatcher._attempts),

@@ -12,8 +12,9 @@ import pytest
 from sidecar.engine import dispatcher as dispatcher_module
 from sidecar.engine.cancellation import CancelDesk
 from sidecar.engine.dispatcher import Dispatcher
-from sidecar.engine.driver import ANYONE, Driver
+from sidecar.engine.driver import Driver
 from sidecar.engine.gate import Gate
+from sidecar.engine.live import ANYONE
 from sidecar.engine.ports import Change, Neighbours
 from sidecar.engine.standing import Standing
 from sidecar.engine.tombstones import Tombstones
@@ -104,7 +105,7 @@ def forget_the_grace_time(patch: pytest.MonkeyPatch) -> None:
 
 def obey_strangers(patch: pytest.MonkeyPatch) -> None:
     def live_with(self: Driver, _: str, name: str, value: str) -> Sequence[LiveTurn]:
-        return tuple(self._index.get((ANYONE, name, value), ()))
+        return tuple(self._index.get(ANYONE, name, value))
 
     patch.setattr(Driver, "live_with", live_with)
 

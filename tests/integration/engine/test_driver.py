@@ -141,7 +141,7 @@ async def test_a_turn_can_be_found_by_every_id_it_ever_had_and_only_by_its_princ
     await engine.driver.feed(live, Delivered(at=3.0))
     engine.driver.release(live)
     assert engine.driver.live_with("p1", "conversation_id", "temp_1") == ()
-    assert engine.driver._index == {}
+    assert len(engine.driver._index) == 0
     assert (await engine.stored("t1")).temp_id == "temp_1"
 
 
@@ -256,5 +256,5 @@ async def test_a_turn_released_from_within_an_effect_stays_live_until_it_is_dura
     assert not engine.driver._emptied.is_set()
     await durable
     await engine.driver.wait_until_empty()
-    assert engine.driver._index == {}
+    assert len(engine.driver._index) == 0
     assert await engine.stored("t1") == as_loaded(live.turn)
