@@ -7,16 +7,15 @@ aiohttp) from warnings up. A line holds what its call names and nothing besides:
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import sys
-from functools import cache
 from typing import TYPE_CHECKING, Final, Protocol
 
 import structlog
 
+from sidecar.telemetry.line import Stamp, to_json
+
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from typing import TextIO
 
     from structlog.typing import EventDict, Processor, WrappedLogger
@@ -69,9 +68,8 @@ class _LinesHandler(logging.Handler):
             structlog.get_logger().warning("log_record_unreadable", logger=record.name)
 
 
-_STAMP: Final = structlog.processors.TimeStamper(fmt="iso", utc=True)
 _LEVELS: Final = logging.getLevelNamesMapping()
-_COMMON: Final[tuple[Processor, ...]] = (structlog.processors.add_log_level, _STAMP)
+_COMMON: Final[tuple[Processor, ...]] = (structlog.processors.add_log_level, Stamp())
 
 
 class _Threshold:
@@ -129,17 +127,7 @@ def _rendering(log_format: str, stream: TextIO | None) -> tuple[Processor, ...]:
         # The default formatter of exceptions would show local variables, and with them what is none of a log's.
         plain = structlog.dev.plain_traceback
         return (_printable, structlog.dev.ConsoleRenderer(colors=terminal, exception_formatter=plain))
-    return (structlog.processors.format_exc_info, structlog.processors.JSONRenderer(_to_json))
-
-
-def _to_json(event: EventDict, default: Callable[[object], object]) -> str:
-    """`json.dumps` would make an encoder for each line, because of the `default`."""
-    return _encoder(default).encode(event)
-
-
-@cache
-def _encoder(default: Callable[[object], object]) -> json.JSONEncoder:
-    return json.JSONEncoder(default=default)
+    return (structlog.processors.format_exc_info, structlog.processors.JSONRenderer(to_json))
 
 
 def _printable(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
