@@ -10,7 +10,6 @@ passed on as it comes, and said so once. Where the journal cannot be asked, noth
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -148,7 +147,7 @@ class GuardedExchange(Exchange):
         fields = [*without(head.fields, *_FRAMING, *_VALIDATORS), (b"Content-Length", b"%d" % len(body))]
         framing = LengthBody(len(body))
         framing.feed(body)
-        super().head_received(replace(head, fields=Fields(fields)), framing, alone=False)
+        super().head_received(head._replace(fields=Fields(fields)), framing, alone=False)
         super().body_received(body, framing, last=True)
 
     def _pass_on(self, why: str) -> None:

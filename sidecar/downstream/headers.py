@@ -7,16 +7,19 @@ the well-known ones and those that `Connection` names, save the ones that carry 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from sidecar.wire.fields import without
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from sidecar.wire.fields import Field, Fields
 
 HOP_BY_HOP: Final = frozenset({b"connection", b"keep-alive", b"proxy-connection", b"te", b"upgrade"})
 FORWARDED: Final = frozenset({b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host"})
+_SAID_BEFORE: Final = FORWARDED | {b"forwarded"}
 _UNSTRIPPABLE: Final = frozenset(
     {b"host", b"content-length", b"transfer-encoding", b"x-request-id", b"x-conversation-id", *FORWARDED}
 )
@@ -29,15 +32,22 @@ class Peer:
     address: str
     scheme: str
     trusted: bool
+    fields: tuple[Field, Field] = field(init=False, repr=False, compare=False)
+    """X-Forwarded-For and -Proto, where nothing came before."""
+
+    def __post_init__(self) -> None:
+        """Write the fields once for all requests."""
+        chain, proto = (b"X-Forwarded-For", self.address.encode()), (b"X-Forwarded-Proto", self.scheme.encode())
+        object.__setattr__(self, "fields", (chain, proto))
 
 
 def end_to_end(fields: Fields) -> list[Field]:
     """Leave out what concerns one connection only."""
+    if HOP_BY_HOP.isdisjoint(fields.by_name):
+        return list(fields)
     dropped = fields.options(b"connection") - _UNSTRIPPABLE
     dropped |= HOP_BY_HOP
-    if dropped.isdisjoint(fields.by_name):
-        return list(fields)
-    return [field for field in fields if field[0].lower() not in dropped]
+    return [one for one in fields if one[0].lower() not in dropped]
 
 
 def forwarded(fields: Fields, peer: Peer) -> list[Field]:
@@ -46,21 +56,27 @@ def forwarded(fields: Fields, peer: Peer) -> list[Field]:
     A stranger's Forwarded (RFC 7239) goes. So does anybody's `X_Forwarded_For` and the like: to a backend behind CGI or
     WSGI it is the same variable.
     """
-    came = fields.by_name
+    came, rest = fields.by_name, end_to_end(fields)
+    if b"te" in came and b"trailers" in fields.options(b"te"):
+        rest.append((b"TE", b"trailers"))  # as true of us as of downstream: trailers pass
+    if not _SAID_BEFORE.isdisjoint(came) or b"_" in b"".join(came):
+        return _said_anew(rest, came, peer)
+    rest += peer.fields
+    if b"host" in came:
+        rest.append((b"X-Forwarded-Host", came[b"host"][0]))
+    return rest
+
+
+def _said_anew(rest: list[Field], came: Mapping[bytes, list[bytes]], peer: Peer) -> list[Field]:
+    """Say who forwards for whom where somebody has said so before, or something like it."""
     chain, proto, host = [], [peer.scheme.encode()], came.get(b"host", [])
     if peer.trusted:
         chain = came.get(b"x-forwarded-for", [])
         proto = came.get(b"x-forwarded-proto", proto)
         host = came.get(b"x-forwarded-host", host)
-    rest = end_to_end(fields)
-    if not peer.trusted and b"forwarded" in came:
+    else:
         rest = without(rest, b"forwarded")
-    if b"_" in b"".join(came):
-        rest = [field for field in rest if field[0].lower().replace(b"_", b"-") not in FORWARDED]
-    elif not FORWARDED.isdisjoint(came):
-        rest = [field for field in rest if field[0].lower() not in FORWARDED]
-    if b"trailers" in fields.options(b"te"):
-        rest.append((b"TE", b"trailers"))  # as true of us as of downstream: trailers pass
+    rest = [one for one in rest if one[0].lower().replace(b"_", b"-") not in FORWARDED]
     rest.append((b"X-Forwarded-For", b", ".join([*chain, peer.address.encode()])))
     rest.append((b"X-Forwarded-Proto", proto[0]))
     if host:

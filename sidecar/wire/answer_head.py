@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from functools import partial
-from typing import Final
+from typing import Final, NamedTuple
 
 from sidecar.errors import MalformedError
-from sidecar.wire.fields import Fields, parse_fields
+from sidecar.wire.fields import Fields, parse_fields, persists
 from sidecar.wire.head_reader import END, HeadReader
 
 HEAD_BYTES_MAX: Final = 65_536
@@ -22,8 +21,7 @@ answer_reader = partial(HeadReader, bytes_max=HEAD_BYTES_MAX, opening=b"HTTP/1."
 """Makes the reader of one answer's heads."""
 
 
-@dataclass(frozen=True, slots=True)
-class Head:
+class Head(NamedTuple):
     """A status line and its fields; names and values are bytes as they came, without the space around values."""
 
     version: str
@@ -31,6 +29,8 @@ class Head:
     status: int
     reason: bytes
     fields: Fields
+    keeps_alive: bool
+    """The upstream means to take another request on this connection."""
 
     def get(self, name: bytes) -> bytes | None:
         """Give the first value of a field, whatever the case of its name."""
@@ -39,12 +39,6 @@ class Head:
     def values(self, name: bytes) -> tuple[bytes, ...]:
         """Give all values of a field, in their order."""
         return self.fields.values(name)
-
-    @property
-    def keeps_alive(self) -> bool:
-        """Whether the upstream means to take another request on this connection (RFC 9112, 9.3)."""
-        options = self.fields.options(b"connection")
-        return b"close" not in options and (self.version == "1.1" or b"keep-alive" in options)
 
 
 def parse_head(data: bytes) -> Head:
@@ -55,9 +49,9 @@ def parse_head(data: bytes) -> Head:
     match = _STATUS_LINE.fullmatch(line)
     if match is None:
         raise MalformedError("the status line is ill-formed")
-    version, status, reason = match.groups()
+    version = "1.1" if match[1] == b"1.1" else "1.0"
     fields = parse_fields(section, line_bytes_max=HEAD_BYTES_MAX, fields_max=FIELDS_MAX)
-    head = Head(version.decode(), int(status), reason or b"", fields)
+    head = Head(version, int(match[2]), match[3] or b"", fields, persists(fields, version))
     _judge_framing(head)
     return head
 

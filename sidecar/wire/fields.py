@@ -6,7 +6,6 @@ No white space before the colon, no line folding, no bare CR or LF, no control c
 from __future__ import annotations
 
 import re
-from functools import cached_property
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from sidecar.errors import HeadTooLargeError, MalformedError
@@ -24,17 +23,21 @@ _SECTION: Final = re.compile(rb"(?:%b++:%b*+\r\n)*+" % (TOKEN, VALUE))
 class Fields(tuple[Field, ...]):  # noqa: SLOT001  (what is derived is kept)
     """The fields of one head: (name, value) pairs as they came, the white space around values left out."""
 
-    @cached_property
+    _by_name: dict[bytes, list[bytes]] | None = None
+
+    @property
     def by_name(self) -> dict[bytes, list[bytes]]:
         """The values in their order, by the names in lower case."""
-        values: dict[bytes, list[bytes]] = {}
-        for name, value in self:
-            values.setdefault(name.lower(), []).append(value)
+        values = self._by_name
+        if values is None:
+            values = self._by_name = {}
+            for name, value in self:
+                values.setdefault(name.lower(), []).append(value)
         return values
 
     def let_go(self) -> None:
         """Forget what is derived, which is more than the fields themselves; it is derived anew if it is asked for."""
-        self.__dict__.pop("by_name", None)
+        self._by_name = None
 
     def get(self, name: bytes) -> bytes | None:
         """Give the first value of a field, known by its name in any case."""
@@ -64,6 +67,14 @@ def parse_fields(section: bytes, *, line_bytes_max: int, fields_max: int) -> Fie
     return Fields([(name, value.strip(b" \t")) for name, _, value in [line.partition(b":") for line in lines]])
 
 
+def persists(fields: Fields, version: str) -> bool:
+    """Say whether whoever sent a head of `1.0` or `1.1` means the connection to outlive the message (RFC 9112, 9.3)."""
+    if b"connection" not in fields.by_name:
+        return version == "1.1"
+    options = fields.options(b"connection")
+    return b"close" not in options and (version == "1.1" or b"keep-alive" in options)
+
+
 def field_values(fields: Iterable[Field], name: bytes) -> list[bytes]:
     """Give the values of the fields of that name (in lower case)."""
     return [value for field, value in fields if field.lower() == name]
@@ -90,4 +101,4 @@ def without(fields: Iterable[Field], *names: bytes) -> list[Field]:
 
 def head_bytes(start_line: bytes, fields: Iterable[Field]) -> bytes:
     """Put a head together."""
-    return b"".join([start_line, b"\r\n", *[b"%b: %b\r\n" % field for field in fields], b"\r\n"])
+    return b"\r\n".join([start_line, *map(b": ".join, fields), b"\r\n"])

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from sidecar.errors import MalformedError, UnsupportedError
-from sidecar.wire.fields import TOKEN, Fields, parse_fields
+from sidecar.wire.fields import TOKEN, Fields, parse_fields, persists
 from sidecar.wire.framing import ChunkedBody, Framing, LengthBody, NoBody
 
 LENGTH_DIGITS_MAX: Final = 18
@@ -45,8 +45,7 @@ class HeadLimits:
     head_bytes_max: int = 65_536
 
 
-@dataclass(frozen=True, slots=True)
-class RequestHead:
+class RequestHead(NamedTuple):
     """A request line and its fields; the target is as it came."""
 
     method: str
@@ -54,37 +53,18 @@ class RequestHead:
     version: str
     """`1.0` or `1.1`."""
     fields: Fields
-
-    @property
-    def keeps_alive(self) -> bool:
-        """Whether downstream means to send another request on this connection (RFC 9112, 9.3)."""
-        options = self.fields.options(b"connection")
-        return b"close" not in options and (self.version == "1.1" or b"keep-alive" in options)
+    keeps_alive: bool
+    """Downstream means to send another request on this connection."""
+    expects_continue: bool
+    """Downstream waits to be asked for the body (RFC 9110, 10.1.1)."""
+    upgrade: bytes | None
+    """The protocols that downstream offers to switch to (RFC 9110, 7.8), as they came."""
 
     @property
     def authority(self) -> bytes | None:
         """The authority in an absolute target."""
         match = _ABSOLUTE.match(self.target)
         return None if match is None else match[2]
-
-    @property
-    def upgrade(self) -> bytes | None:
-        """The protocols that downstream offers to switch to (RFC 9110, 7.8), as they came; h2c is never one.
-
-        A tunnel of HTTP/2 would carry requests past everything that looks at requests here.
-        """
-        fields = self.fields
-        if b"upgrade" not in fields.by_name or self.version == "1.0":
-            return None
-        if b"upgrade" not in fields.options(b"connection"):
-            return None
-        offered = b", ".join(fields.values(b"upgrade"))
-        return None if b"h2c" in offered.lower() or b"http/2" in offered.lower() else offered
-
-    @property
-    def expects_continue(self) -> bool:
-        """Whether downstream waits to be asked for the body (RFC 9110, 10.1.1)."""
-        return self.version == "1.1" and (self.fields.get(b"expect") or b"").lower() == b"100-continue"
 
 
 def parse_request_head(data: bytes, limits: HeadLimits) -> RequestHead:
@@ -93,9 +73,10 @@ def parse_request_head(data: bytes, limits: HeadLimits) -> RequestHead:
     match = _LINE.fullmatch(line)
     if match is None:
         raise MalformedError("the request line is ill-formed")
-    method, target, version = match.groups()
+    method, target, version = str(match[1], "ascii"), match[2], "1.1" if match[3] == b"1.1" else "1.0"
     fields = parse_fields(section, line_bytes_max=limits.field_bytes_max, fields_max=limits.fields_max)
-    head = RequestHead(method.decode(), target, version.decode(), fields)
+    keeps, expects, upgrade = persists(fields, version), _expects_continue(fields, version), _upgrade(fields, version)
+    head = RequestHead(method, target, version, fields, keeps, expects, upgrade)
     _judge_target(head)
     return head
 
@@ -123,6 +104,18 @@ def _chunked(head: RequestHead, codings: list[bytes], lengths: list[bytes] | Non
     if codings[0].lower() != b"chunked":
         raise UnsupportedError("a Transfer-Encoding other than chunked")
     return ChunkedBody(barred=NO_TRAILERS)
+
+
+def _expects_continue(fields: Fields, version: str) -> bool:
+    return b"expect" in fields.by_name and version == "1.1" and fields.by_name[b"expect"][0].lower() == b"100-continue"
+
+
+def _upgrade(fields: Fields, version: str) -> bytes | None:
+    """Give what is offered, but never h2c: a tunnel of HTTP/2 would carry requests past all that looks at requests."""
+    if b"upgrade" not in fields.by_name or version == "1.0" or b"upgrade" not in fields.options(b"connection"):
+        return None
+    offered = b", ".join(fields.values(b"upgrade"))
+    return None if b"h2c" in offered.lower() or b"http/2" in offered.lower() else offered
 
 
 def _judge_target(head: RequestHead) -> None:

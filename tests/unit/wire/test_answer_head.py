@@ -27,6 +27,7 @@ def test_fields_keep_order_case_and_duplicates() -> None:
         Fields(
             [(b"B", b"2"), (b"set-cookie", b"x"), (b"Set-Cookie", b"y"), (b"A", b"1"), (b"B", b"3"), (b"Empty", b"")]
         ),
+        keeps_alive=True,
     )
     assert head.get(b"SET-COOKIE") == b"x"
     assert head.values(b"Set-cookie") == (b"x", b"y")

@@ -31,7 +31,7 @@ WHOLE_BODY = b"hello, my\r\n wor!"
 
 
 def head(status: int = 200, *fields: tuple[bytes, bytes]) -> Head:
-    return Head("1.1", status, b"", Fields(fields))
+    return Head("1.1", status, b"", Fields(fields), keeps_alive=True)
 
 
 def pieces_of(data: bytes, cuts: Iterable[int]) -> list[bytes]:
