@@ -85,7 +85,7 @@ class Exchange:
         self._edge.observer.exchange_ended(self.tally.status, self.tally.failure)
 
     def _start(self) -> None:
-        upstream = self._edge.pool.check_out()
+        upstream = self._edge.pool.check_out(repeatable=self._request.body.complete)
         if upstream is None:
             self._run(self._forward())
         else:

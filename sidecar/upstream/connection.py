@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sidecar.config import Upstream
-    from sidecar.upstream.sockets import Progress
 
 __all__ = ["Requester", "TunnelEnd", "UpstreamConnection"]
 
@@ -35,8 +34,6 @@ class UpstreamConnection(asyncio.Protocol):
         on_idle: Callable[[UpstreamConnection], None],
         on_lost: Callable[[UpstreamConnection], None],
     ) -> None:
-        self.reused = False
-        """It carried another request before: the upstream may close it at any moment without having heard this one."""
         self._settings = settings
         self._on_idle = on_idle
         self._on_lost = on_lost
@@ -44,8 +41,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._answer: Answer | None = None
         self._requester: Requester | TunnelEnd | None = None
         self._tunnel: TunnelEnd | None = None
-        self._before: Progress | None = None  # this request
-        self._probe: Probe | None = None  # once it is asked
+        self._probe: Probe | None = None  # once it is used again
         self._said_bye = False
         self._whole = False  # the request
         self._surplus = False
@@ -66,7 +62,8 @@ class UpstreamConnection(asyncio.Protocol):
             raise BugError("a second request was begun on a connection that is busy")
         self._answer = Answer(requester, method, offers_upgrade=offers_upgrade)
         self._requester = requester
-        self._before = self._probe.progress if self.reused and self._probe is not None else None
+        if self._probe is not None:
+            self._probe.begin(encrypted=self._tls)
         self._whole = False
         self._since = self._loop.time()
         if self._gone:
@@ -78,6 +75,8 @@ class UpstreamConnection(asyncio.Protocol):
         """Send bytes of the request as they are; nothing happens where the connection is closed."""
         if not self._gone:
             self._since = self._loop.time()
+            if self._probe is not None:
+                self._probe.sent += len(data)
             self._transport.write(data)
 
     def request_sent(self) -> None:
@@ -144,21 +143,21 @@ class UpstreamConnection(asyncio.Protocol):
     def unheard(self) -> bool:
         """Whether the upstream provably heard no byte of this request: on another connection it may be sent again.
 
-        So it is if nothing left our kernel; or if the upstream ended the connection in order (FIN) without having
-        acknowledged a byte. A reset proves nothing: it is sent in place of an acknowledgement by whoever dies reading.
         Asks the kernel, so it has to be asked within `answer_failed`. True only where the connection was reused.
         """
-        before, now = self._before, self._probe.progress if self._probe is not None else None
-        if before is None or now is None:
-            return False
-        return now.segments_sent == before.segments_sent or (self._said_bye and now.bytes_acked == before.bytes_acked)
+        return self._probe is not None and self._probe.unheard(ended_in_order=self._said_bye)
 
-    @property
-    def is_quiet(self) -> bool:
-        """Whether it is open and nothing waits in it; asks the kernel."""
+    def reuse(self, *, look: bool) -> bool:
+        """Make ready for another request; say whether it is open and, unless `unheard` would tell, quiet."""
         if self._gone or self._transport.is_closing():
             return False
-        return self._look().is_quiet
+        probe = self._look()
+        return (not look and probe.tells and not self._tls) or probe.is_quiet
+
+    @property
+    def reused(self) -> bool:
+        """Whether it carried a request before: the upstream may close it at any moment without hearing this one."""
+        return self._probe is not None
 
     @property
     def is_lost(self) -> bool:

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from sidecar.config import Address, Upstream
     from sidecar.upstream.dial import LookUp
 
+LATELY_S: Final = 0.1
+"""Within that time, no upstream gives up a connection for being idle."""
+
 _SHUTTING_DOWN: Final = "the sidecar is shutting down"
 _EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
@@ -65,7 +68,7 @@ class UpstreamPool:
         made, UpstreamTimeoutError after `connect_timeout_s`.
         """
         while not self._closed:
-            kept = None if fresh else self.check_out()
+            kept = None if fresh else self.check_out(repeatable=False)
             if kept is not None:
                 return kept
             if not self._places.take():
@@ -73,8 +76,7 @@ class UpstreamPool:
                 kept = await self._places.wait(self._settings.queue_timeout_s, takes_kept=not fresh, gone=gone)
             if kept is None:
                 return await self._open()
-            if kept.is_quiet:
-                kept.reused = True
+            if kept.reuse(look=True):
                 return kept
             kept.abort()
         raise UpstreamUnreachableError(_SHUTTING_DOWN)
@@ -95,12 +97,15 @@ class UpstreamPool:
         for connection in idle:
             await connection.wait_lost()
 
-    def check_out(self) -> UpstreamConnection | None:
-        """Give an idle connection that is good, without a wait; None where there is none."""
+    def check_out(self, *, repeatable: bool) -> UpstreamConnection | None:
+        """Give an idle connection that is good, without a wait; None where there is none.
+
+        For a request that can be sent again, one that was in use a moment ago is good.
+        """
+        now = asyncio.get_running_loop().time()
         while self._idle:
-            connection, _since = self._idle.popitem()
-            if connection.is_quiet:
-                connection.reused = True
+            connection, since = self._idle.popitem()
+            if connection.reuse(look=not repeatable or now - since > LATELY_S):
                 return connection
             connection.abort()
         return None

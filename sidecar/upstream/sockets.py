@@ -28,16 +28,16 @@ _KEEPALIVE: Final = (
 )
 
 _PEEK: Final = int(socket.MSG_PEEK | socket.MSG_DONTWAIT)  # an enum's `|` costs as much as the call
-_TCP_INFO_BYTES: Final = 192
+_TCP_INFO_BYTES: Final = 208
 _BYTES_ACKED: Final = struct.Struct("=120xQ")  # tcpi_bytes_acked in struct tcp_info of linux/tcp.h
-_SEGMENTS_SENT: Final = struct.Struct("=156xI")  # tcpi_data_segs_out
+_BYTES_SENT: Final = struct.Struct("=200xQ")  # tcpi_bytes_sent
 
 
 class Progress(NamedTuple):
     """How far a connection's outgoing bytes have come since it began, by our own kernel's account."""
 
-    segments_sent: int
-    """Segments with bytes in them that left it, those sent again included."""
+    bytes_sent: int
+    """Bytes that left it, those sent again included."""
     bytes_acked: int
     """Bytes that the peer's kernel has acknowledged."""
 
@@ -58,14 +58,19 @@ def tune(transport: asyncio.Transport) -> None:
 class Probe:
     """A look at a connection's socket beside its transport; made once, because a socket object costs as much as a call.
 
-    It only borrows the descriptor: it has to be closed before the transport lets go of it.
+    It only borrows the descriptor: it has to be closed before the transport lets go of it. Whoever writes to the
+    transport says so in `sent`: then how far a request has come is told without asking the kernel before each.
     """
 
-    __slots__ = ("_socket",)
+    __slots__ = ("_base", "_begun", "_socket", "sent")
 
     def __init__(self, transport: asyncio.Transport) -> None:
         hidden = transport.get_extra_info("socket")
         self._socket = socket.socket(hidden.family, hidden.type, hidden.proto, fileno=hidden.fileno())
+        self.sent = 0
+        """Bytes that were handed to the transport since the probe was made."""
+        self._begun = 0
+        self._base = self._progress
 
     def close(self) -> None:
         """Give the descriptor back. Harmless when done twice."""
@@ -75,6 +80,30 @@ class Probe:
         """Send the FIN now: what is told to abort, the loop closes only when it comes round."""
         with suppress(OSError):
             self._socket.shutdown(socket.SHUT_WR)
+
+    @property
+    def tells(self) -> bool:
+        """Whether the kernel tells how far the outgoing bytes have come."""
+        return self._base is not None
+
+    def begin(self, *, encrypted: bool) -> None:
+        """Take note that a request begins. Encrypted bytes are others than those that were handed over."""
+        if encrypted:
+            self._base, self.sent = self._progress, 0
+        self._begun = self.sent
+
+    def unheard(self, *, ended_in_order: bool) -> bool:
+        """Whether the peer provably heard no byte of the request that was begun last.
+
+        So it is if nothing of it left our kernel; or if the peer ended the connection in order (FIN) without having
+        acknowledged a byte. A reset proves nothing: it is sent in place of an acknowledgement by whoever dies reading.
+        """
+        base, now = self._base, self._progress
+        if base is None or now is None:
+            return False
+        left = now.bytes_sent - base.bytes_sent - self._begun
+        acked = now.bytes_acked - base.bytes_acked - self._begun
+        return left <= 0 or (ended_in_order and acked <= 0)
 
     @property
     def is_quiet(self) -> bool:
@@ -91,13 +120,12 @@ class Probe:
         return False
 
     @property
-    def progress(self) -> Progress | None:
-        """How far the outgoing bytes have come; None where the kernel does not tell."""
+    def _progress(self) -> Progress | None:
         try:
             info = self._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_BYTES)
-            return Progress(_SEGMENTS_SENT.unpack_from(info)[0], _BYTES_ACKED.unpack_from(info)[0])
+            return Progress(_BYTES_SENT.unpack_from(info)[0], _BYTES_ACKED.unpack_from(info)[0])
         except (OSError, struct.error):
-            return None  # closed, a Unix socket, or a kernel of before 4.6
+            return None  # closed, a Unix socket, or a kernel of before 4.19
 
 
 def is_tls(transport: asyncio.Transport) -> bool:

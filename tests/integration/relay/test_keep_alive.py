@@ -124,8 +124,8 @@ async def test_a_kept_connection_that_closes_under_a_request_costs_the_client_no
     await client.answer()
     check_out = UpstreamPool.check_out
 
-    def closed_too_late(pool: UpstreamPool) -> UpstreamConnection | None:
-        connection = check_out(pool)
+    def closed_too_late(pool: UpstreamPool, *, repeatable: bool) -> UpstreamConnection | None:
+        connection = check_out(pool, repeatable=repeatable)
         peer.close()
         return connection
 
