@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from sidecar.downstream.announce import Announcement, announcement_for
 from sidecar.downstream.body import Held, Piece
+from sidecar.downstream.handover import EndHandover
 from sidecar.downstream.newcomer import REQUEST_ID
 from sidecar.downstream.scan import AnswerScan
 from sidecar.downstream.turn_exchange import TurnExchange
@@ -75,7 +76,7 @@ class ChatExchange(TurnExchange):
         if last:
             self._upstream = None  # the pool has it back
         piece = Piece(data, framing.spans)
-        if self._over.done():
+        if self._unseen is not None:
             self._unseen.count(len(data))
         terminal_at = self._scan.piece(piece)
         self._learn(self._scan.take())
@@ -92,13 +93,15 @@ class ChatExchange(TurnExchange):
                 self._end_answer()
 
     def _pass_unseen(self, piece: Piece, *, last: bool, ended: bool) -> None:
-        self._unseen.bound(len(piece.data))
-        if self._unseen.away and ended:
+        unseen = self._unseen
+        if unseen is not None:
+            unseen.bound(len(piece.data))
+        if unseen is not None and unseen.away and ended:
             self._feed(EndedUnseen(at=self._edge.clock(), captured=self._end_scan()))
             self.close_upstream()
         elif last:
             self._end_turn_answer()
-        elif self._unseen.drains and not self._may_tell:
+        elif unseen is not None and unseen.drains and not self._may_tell:
             self._drain_over()
 
     @property
@@ -157,6 +160,7 @@ class ChatExchange(TurnExchange):
         if self._match.route.chat.confirm_on == "sent":
             self._decided(None)
         else:
+            self._handover = EndHandover(self._connection, self._edge.delivery, self._decided)
             self._handover.begin(self._loop)
         if self._broken is not None:
             self._fail(self._broken)

@@ -20,7 +20,7 @@ from sidecar.turn.state import Cause
 if TYPE_CHECKING:
     import asyncio
 
-    from sidecar.downstream.deadlines import Deadlines
+    from sidecar.deadlines import Deadlines
     from sidecar.downstream.delivery import Handover
     from sidecar.downstream.headers import Peer
     from sidecar.downstream.occupant import Occupant, TunnelEnd
@@ -49,10 +49,11 @@ class Connection(Line):
         super().__init__(
             front.loop,
             front.watch,
+            front.stalls,
             write_timeout_s=listen.write_timeout_s,
             buffer_bytes_max=listen.buffer_bytes_max,
         )
-        self.handovers: set[Handover] = set()
+        self.handovers: list[Handover] = []
         self._front = front
         self._intake = Intake(front.limits, self._keep_pace, buffer_bytes_max=listen.buffer_bytes_max)
         self._occupant: Occupant | None = None
@@ -136,7 +137,7 @@ class Connection(Line):
 
     def settle(self, handover: Handover) -> None:
         """Take note: what became of an answer is decided. Until then its connection was not to be closed."""
-        self.handovers.discard(handover)
+        self.handovers = [other for other in self.handovers if other is not handover]
         self._front.settled(self)
 
     def refuse(self, error: SidecarError) -> None:

@@ -25,6 +25,7 @@ from sidecar.downstream.upload import Upload
 from sidecar.errors import BugError, SidecarError
 from sidecar.turn.state import Cause
 from sidecar.wire.fields import head_bytes
+from sidecar.wire.request_head import authority_of
 
 if TYPE_CHECKING:
     import asyncio
@@ -60,7 +61,7 @@ class Exchange:
         self._over: asyncio.Future[None] = loop.create_future()
         self._answer = AnswerWriter(connection, request, self.tally)
         self._upstream: UpstreamConnection | None = None
-        self._upload = Upload(request.body, self._upload_broke)
+        self._upload = Upload(request.body, self)
         self._task: asyncio.Task[None] | None = None
         self._trace = trace_of(edge.tracer, request, scheme=connection.peer.scheme)
         self._route: str | None = None
@@ -137,7 +138,7 @@ class Exchange:
         self._upstream = upstream
         upstream.begin(self, method=self._request.method, offers_upgrade=self._offers_upgrade)
         self._upload.begin(upstream, head_bytes(self._request_line(), fields))
-        self._request.fields.let_go()
+        self._request.let_go()
 
     async def _send_again(self, request: bytes) -> None:
         """Send a request that provably never left on a connection of its own (RFC 9110, 9.2.2: any method may be)."""
@@ -150,7 +151,7 @@ class Exchange:
         upstream.send(request)
         upstream.request_sent()
 
-    def _upload_broke(self, error: PeerError) -> None:
+    def upload_broke(self, error: PeerError) -> None:
         """End a request whose body is malformed, late or cut short: the upstream must not take it for whole."""
         if not self._over.done():
             self.tally.cause = Cause.UPLOAD_CUT
@@ -158,18 +159,18 @@ class Exchange:
 
     @property
     def _offers_upgrade(self) -> bool:
-        return self._request.head.upgrade is not None
+        return self._request.upgrade is not None
 
     def _request_line(self) -> bytes:
-        head = self._request.head
-        return b"%b %b HTTP/1.1" % (head.method.encode(), head.target)
+        request = self._request
+        return b"%b %b HTTP/1.1" % (request.method.encode(), request.raw_target)
 
     def _request_fields(self) -> list[Field]:
         came = self._request.fields
         fields = forwarded(came, self._connection.peer)
         if b"host" not in came.by_name:
-            fields.insert(0, (b"Host", self._request.head.authority or self._edge.pool.host))
-        upgrade = self._request.head.upgrade if self._offers_upgrade else None
+            fields.insert(0, (b"Host", authority_of(self._request.raw_target) or self._edge.pool.host))
+        upgrade = self._request.upgrade if self._offers_upgrade else None
         if upgrade is not None:
             fields += [(b"Connection", b"Upgrade"), (b"Upgrade", upgrade)]
         return fields if self._trace is None else self._trace.onward(fields)

@@ -27,7 +27,7 @@ class EndHandover:
     def begin(self, loop: asyncio.AbstractEventLoop) -> None:
         """Begin: the last bytes were written."""
         self._over = loop.create_future()
-        self._connection.handovers.add(self)
+        self._connection.handovers.append(self)
         self._delivery.add(self)
 
     @property

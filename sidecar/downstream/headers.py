@@ -7,7 +7,7 @@ the well-known ones and those that `Connection` names, save the ones that carry 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from sidecar.wire.fields import without
@@ -32,13 +32,6 @@ class Peer:
     address: str
     scheme: str
     trusted: bool
-    fields: tuple[Field, Field] = field(init=False, repr=False, compare=False)
-    """X-Forwarded-For and -Proto, where nothing came before."""
-
-    def __post_init__(self) -> None:
-        """Write the fields once for all requests."""
-        chain, proto = (b"X-Forwarded-For", self.address.encode()), (b"X-Forwarded-Proto", self.scheme.encode())
-        object.__setattr__(self, "fields", (chain, proto))
 
 
 def end_to_end(fields: Fields) -> list[Field]:
@@ -47,7 +40,7 @@ def end_to_end(fields: Fields) -> list[Field]:
         return list(fields)
     dropped = fields.options(b"connection") - _UNSTRIPPABLE
     dropped |= HOP_BY_HOP
-    return [one for one in fields if one[0].lower() not in dropped]
+    return [field for field in fields if field[0].lower() not in dropped]
 
 
 def forwarded(fields: Fields, peer: Peer) -> list[Field]:
@@ -61,7 +54,8 @@ def forwarded(fields: Fields, peer: Peer) -> list[Field]:
         rest.append((b"TE", b"trailers"))  # as true of us as of downstream: trailers pass
     if not _SAID_BEFORE.isdisjoint(came) or b"_" in b"".join(came):
         return _said_anew(rest, came, peer)
-    rest += peer.fields
+    rest.append((b"X-Forwarded-For", peer.address.encode()))
+    rest.append((b"X-Forwarded-Proto", peer.scheme.encode()))
     if b"host" in came:
         rest.append((b"X-Forwarded-Host", came[b"host"][0]))
     return rest
@@ -76,7 +70,7 @@ def _said_anew(rest: list[Field], came: Mapping[bytes, list[bytes]], peer: Peer)
         host = came.get(b"x-forwarded-host", host)
     else:
         rest = without(rest, b"forwarded")
-    rest = [one for one in rest if one[0].lower().replace(b"_", b"-") not in FORWARDED]
+    rest = [field for field in rest if field[0].lower().replace(b"_", b"-") not in FORWARDED]
     rest.append((b"X-Forwarded-For", b", ".join([*chain, peer.address.encode()])))
     rest.append((b"X-Forwarded-Proto", proto[0]))
     if host:

@@ -17,6 +17,7 @@ from sidecar.turn.state import Cause
 if TYPE_CHECKING:
     import socket
 
+    from sidecar.deadlines import Deadlines
     from sidecar.downstream.watch import DisconnectWatch
 
 
@@ -41,6 +42,7 @@ class Line(asyncio.Protocol):
         self,
         loop: asyncio.AbstractEventLoop,
         watch: DisconnectWatch,
+        stalls: Deadlines[StallWatch],
         *,
         write_timeout_s: float,
         buffer_bytes_max: int,
@@ -54,7 +56,7 @@ class Line(asyncio.Protocol):
         self._buffer_bytes_max = buffer_bytes_max
         self._closing = False
         self._paused = False
-        self._stall = StallWatch(loop, write_timeout_s, self.unacknowledged, self._stuck)
+        self._stall = StallWatch(loop, stalls, write_timeout_s, self)
 
     @abstractmethod
     def left(self, cause: Cause) -> None:
@@ -115,7 +117,8 @@ class Line(asyncio.Protocol):
             self._closing = True
             self._transport.close()
 
-    def _stuck(self) -> None:
+    def stuck(self) -> None:
+        """Give the client up: it takes nothing."""
         self.left(time_out_cause(self._socket))
         self._transport.abort()  # it may be closing already, with bytes that nobody takes
 

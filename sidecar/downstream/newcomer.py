@@ -87,7 +87,7 @@ async def look_again(turn: Turn, chat: Chat, edge: Edge) -> Turn:
 
 def ask_for_body(request: Request, connection: Connection) -> None:
     """Meet `Expect: 100-continue` here (RFC 9110, 10.1.1): the body is needed before the upstream may hear of it."""
-    if request.head.expects_continue and not request.body.complete:
+    if request.expects_continue and not request.body.complete:
         connection.write(CONTINUE)
 
 

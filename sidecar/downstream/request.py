@@ -7,17 +7,20 @@ connection --feed--> body --held--> gather (a turn's body is read first)
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from sidecar.errors import DownstreamGoneError
+from sidecar.wire.fields import Fields
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sidecar.errors import PeerError
-    from sidecar.wire.fields import Fields
     from sidecar.wire.framing import Framing
     from sidecar.wire.request_head import RequestHead
+
+
+NO_FIELDS: Final = Fields()
 
 
 class BodyTaker(Protocol):
@@ -150,37 +153,45 @@ class RequestBody:
 
 
 class Request:
-    """A request: its head, and its body as far as it came."""
+    """A request: what its head says, and its body as far as it came."""
 
-    __slots__ = ("body", "head", "target")
+    __slots__ = (
+        "body",
+        "expects_continue",
+        "fields",
+        "keeps_alive",
+        "method",
+        "raw_target",
+        "target",
+        "upgrade",
+        "version",
+    )
 
     def __init__(self, head: RequestHead, body: RequestBody) -> None:
-        self.head = head
-        self.body = body
+        self.method = head.method
+        self.raw_target = head.target
         self.target = head.target.decode("utf-8", "surrogateescape")
         """The target as text, for routes and captures."""
+        self.version = head.version
+        self.fields = head.fields
+        """Its header fields, until they are `let_go`."""
+        self.keeps_alive = head.keeps_alive
+        """Downstream means to send another one after it."""
+        self.expects_continue = head.expects_continue
+        self.upgrade = head.upgrade
+        """The protocols that downstream offers to switch to, if any."""
+        self.body = body
 
-    @property
-    def method(self) -> str:
-        """Its method."""
-        return self.head.method
-
-    @property
-    def fields(self) -> Fields:
-        """Its header fields."""
-        return self.head.fields
-
-    @property
-    def keeps_alive(self) -> bool:
-        """Whether downstream means to send another one after it."""
-        return self.head.keeps_alive
+    def let_go(self) -> None:
+        """Forget the fields, which are more than all the rest, once they are on their way and nobody needs them."""
+        self.fields = NO_FIELDS
 
     @property
     def unasked(self) -> bool:
         """Whether downstream still waits to be asked for its body: it will not send it once it is answered."""
-        return self.head.expects_continue and not (self.body.complete or self.body.size)
+        return self.expects_continue and not (self.body.complete or self.body.size)
 
     @property
     def speaks_1_0(self) -> bool:
         """Whether downstream knows neither chunks nor interim answers."""
-        return self.head.version == "1.0"
+        return self.version == "1.0"

@@ -13,14 +13,15 @@ from weakref import WeakSet
 
 import structlog
 
+from sidecar.deadlines import Deadlines
 from sidecar.downstream.cancel_endpoint import CancelExchange
 from sidecar.downstream.chat import ChatExchange
 from sidecar.downstream.connection import Connection
-from sidecar.downstream.deadlines import Deadlines
 from sidecar.downstream.exchange import Exchange
 from sidecar.downstream.guard import GuardedExchange
 from sidecar.downstream.routes import CancelMatch, ChatMatch, GuardMatch, Routes
 from sidecar.downstream.sockets import peer_of
+from sidecar.downstream.stall import LOOKS, StallWatch
 from sidecar.errors import BugError, OverloadedError, TooManyError
 from sidecar.turn.state import Cause
 
@@ -57,6 +58,7 @@ class Front:
         self.idle: Deadlines[Connection] = Deadlines(loop, edge.settings.listen.keepalive_timeout_s, Connection.close)
         self.tunnels = Deadlines(loop, edge.settings.listen.tunnel_idle_timeout_s, Connection.tunnel_idle)
         self.lingering: Deadlines[Connection] = Deadlines(loop, LINGER_S, Connection.close)
+        self.stalls = Deadlines(loop, edge.settings.listen.write_timeout_s / LOOKS, StallWatch.look)
         self._exchanges: set[Exchange] = set()
         self._by_address: Counter[str] = Counter()
         self._shaking_hands: WeakSet[Connection] = WeakSet()
@@ -77,6 +79,7 @@ class Front:
         self.delivery: DeliveryWatch = edge.delivery
         self.heads.change(self.listen.head_timeout_s)
         self.bodies.change(self.listen.body_timeout_s)
+        self.stalls.change(self.listen.write_timeout_s / LOOKS)
         self.idle.change(self.listen.keepalive_timeout_s)
         self.tunnels.change(self.listen.tunnel_idle_timeout_s)
 
@@ -116,7 +119,7 @@ class Front:
                 await self._no_connection.wait()
         for connection in tuple(self.connections):
             connection.abort()
-        for deadlines in (self.heads, self.bodies, self.idle, self.tunnels, self.lingering):
+        for deadlines in (self.heads, self.bodies, self.idle, self.tunnels, self.stalls, self.lingering):
             deadlines.close()
 
     async def _take_latecomers(self) -> None:

@@ -1,4 +1,4 @@
-"""A client that takes no byte for `write_timeout_s` is gone (law 8): looked at by a timer while bytes are under way.
+"""A client that takes no byte for `write_timeout_s` is gone (law 8): looked at now and then while bytes are under way.
 
 The kernel's own limit, TCP_USER_TIMEOUT, does not serve: it ends a client that reads in bursts, because the time for
 which a window was closed goes on counting when that window opened by less than what waits.
@@ -6,55 +6,70 @@ which a window was closed goes on counting when that window opened by less than 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable
+
+    from sidecar.deadlines import Deadlines
 
 LOOKS: Final = 4
 """Looks within the limit: by so little more than the limit can it last until a client is given up."""
 
 
+class Written(Protocol):
+    """A connection that is written to."""
+
+    def unacknowledged(self) -> int:
+        """Give the bytes that the peer has not taken."""
+
+    def stuck(self) -> None:
+        """Give the peer up."""
+
+
 class StallWatch:
-    """One connection's. `outstanding` gives the bytes that the peer has not taken; `stuck` is called when given up."""
+    """The watch over one connection."""
+
+    __slots__ = ("_connection", "_limit_s", "_looks", "_loop", "_since", "_taken", "_watched", "_written")
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, limit_s: float, outstanding: Callable[[], int], stuck: Callable[[], None]
+        self, loop: asyncio.AbstractEventLoop, looks: Deadlines[StallWatch], limit_s: float, connection: Written
     ) -> None:
+        """Begin; `looks` calls `look` LOOKS times within the limit."""
         self._loop = loop
+        self._looks = looks
         self._limit_s = limit_s
-        self._outstanding = outstanding
-        self._stuck = stuck
+        self._connection = connection
         self._written = 0
         self._taken = 0
         self._since = 0.0
-        self._timer: asyncio.TimerHandle | None = None
+        self._watched = False
 
     def wrote(self, count: int) -> None:
         """Take note of bytes that were handed to the transport."""
-        if self._timer is None:
+        if not self._watched:
             self._taken, self._since = self._written, self._loop.time()
             self._look_later()
         self._written += count
 
     def end(self) -> None:
         """Look no more; harmless when done twice."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._watched = False
+        self._looks.stop(self)
 
-    def _look_later(self) -> None:
-        self._timer = self._loop.call_later(self._limit_s / LOOKS, self._look)
-
-    def _look(self) -> None:
-        self._timer = None
-        outstanding, now = self._outstanding(), self._loop.time()
+    def look(self) -> None:
+        """Look whether anything was taken since the last time."""
+        self._watched = False
+        outstanding, now = self._connection.unacknowledged(), self._loop.time()
         taken = self._written - outstanding
         if taken != self._taken:
             self._taken, self._since = taken, now
         elif outstanding and now - self._since >= self._limit_s:
-            self._stuck()
+            self._connection.stuck()
             return
         if outstanding:
             self._look_later()
+
+    def _look_later(self) -> None:
+        self._watched = True
+        self._looks.start(self)

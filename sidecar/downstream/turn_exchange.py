@@ -12,7 +12,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from sidecar.downstream.exchange import Exchange
-from sidecar.downstream.handover import EndHandover
 from sidecar.downstream.newcomer import look_again, read_newcomer
 from sidecar.downstream.unseen import Unseen
 from sidecar.errors import DownstreamGoneError, ForestalledError, InProgressError, JournalUnavailableError
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
 
     from sidecar.downstream.connection import Connection
     from sidecar.downstream.edge import Edge
+    from sidecar.downstream.handover import EndHandover
     from sidecar.downstream.request import Request
     from sidecar.downstream.routes import ChatMatch
     from sidecar.downstream.server import Front
@@ -45,8 +45,8 @@ class TurnExchange(Exchange):
         self._match = match
         self._route = match.route.chat.path
         self._live: LiveTurn | None = None
-        self._handover = EndHandover(connection, edge.delivery, self._decided)
-        self._unseen = Unseen(edge, self._loop, drained=self._drain_over, impatient=self._grace_over)
+        self._handover: EndHandover | None = None  # once the end was written
+        self._unseen: Unseen | None = None  # once downstream is gone, and the answer runs on
         self._running = True
         self._counted: str | None = None  # as one of this principal's
 
@@ -60,9 +60,10 @@ class TurnExchange(Exchange):
 
     def _end(self, *, keep: bool) -> None:
         """Wait with the close: a closed connection could no longer be asked what was acknowledged."""
-        if self._handover.pending and (self._front.retiring or not keep):
+        handover = self._handover
+        if handover is not None and handover.pending and (self._front.retiring or not keep):
             self._connection.end_writing()
-            self._handover.then(self._end_for_good)
+            handover.then(self._end_for_good)
         else:
             self._end_for_good(keep=keep)
 
@@ -143,7 +144,7 @@ class TurnExchange(Exchange):
         self._finish(keep=False)
         if self._live is not None and not self._goes_on_unseen(cause):
             self._feed(self._departure(cause))
-        if not self._unseen.active:
+        if not self._runs_on:
             self.close_upstream()
         self._connection.abort(framed=self._answer.framed)
 
@@ -164,9 +165,14 @@ class TurnExchange(Exchange):
         patience_s = self._patience_s(cause)
         if patience_s == 0 or not self._is(State.OPEN) or not self._turn.heard or self._upstream is None:
             return False
-        self._unseen.begin_away(patience_s)
+        self._go_on_unseen().begin_away(patience_s)
         self.downstream_drained()
         return True
+
+    def _go_on_unseen(self) -> Unseen:
+        if self._unseen is None:
+            self._unseen = Unseen(self._edge, self._loop, drained=self._drain_over, impatient=self._grace_over)
+        return self._unseen
 
     def _grace_over(self) -> None:
         self._feed(DownstreamGone(at=self._edge.clock(), cause=self.tally.cause or Cause.CLOSED))
@@ -176,19 +182,19 @@ class TurnExchange(Exchange):
         if not self._over.done():
             self._note_departure(self._turn.cause)
             self._finish(keep=False)
-        elif not self._handover.pending:
+        elif not self._undecided:
             return
         self._connection.abort(framed=self._answer.framed)
 
     def drain_upstream(self) -> None:
         """Read on, unseen, until the missing ids show (law 4)."""
-        self._unseen.begin_drain(possible=self._upstream is not None and self._may_tell)
+        self._go_on_unseen().begin_drain(possible=self._upstream is not None and self._may_tell)
         self.downstream_drained()
 
     def close_upstream(self) -> None:
         """Close the upstream's connection; harmless when done twice."""
-        cause = self.tally.cause or (self._live.turn.cause if self._live else None)
-        self._unseen.end(self.turn, cause)
+        if self._unseen is not None:
+            self._unseen.end(self.turn, self.tally.cause or (self._live.turn.cause if self._live else None))
         super().close_upstream()
         self._release()
 
@@ -218,6 +224,16 @@ class TurnExchange(Exchange):
     # -- leaves ----------------------------------------------------------------------------------------------------
 
     @property
+    def _undecided(self) -> bool:
+        """Whether the end was written, and it is not known whether downstream has it."""
+        return self._handover is not None and self._handover.pending
+
+    @property
+    def _runs_on(self) -> bool:
+        """Whether the answer runs on unseen."""
+        return self._unseen is not None and self._unseen.active
+
+    @property
     def _turn(self) -> Turn:
         assert self._live is not None
         return self._live.turn
@@ -231,6 +247,6 @@ class TurnExchange(Exchange):
 
     def _release(self) -> None:
         """Let go of the turn once nothing here can tell more about it."""
-        underway = self._running or self._handover.pending or self._unseen.active
+        underway = self._running or self._undecided or self._runs_on
         if self._live is not None and not underway:
             self._edge.driver.release(self._live)

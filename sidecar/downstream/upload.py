@@ -6,32 +6,37 @@ is read.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from sidecar.downstream.request import RequestBody
     from sidecar.errors import PeerError
     from sidecar.upstream.connection import UpstreamConnection
 
 
+class Uploader(Protocol):
+    """Whose request it is."""
+
+    def upload_broke(self, error: PeerError) -> None:
+        """Take note that the body will not come whole: the upstream must not take the request for that."""
+
+
 class Upload:
-    """The sending of one request: the body's taker. `broke` is called when the body does not come whole."""
+    """The sending of one request: the body's taker."""
 
-    __slots__ = ("_body", "_broke", "_upstream", "again")
+    __slots__ = ("_body", "_upstream", "_whose", "again")
 
-    def __init__(self, body: RequestBody, broke: Callable[[PeerError], None]) -> None:
+    def __init__(self, body: RequestBody, whose: Uploader) -> None:
         self.again: bytes | None = None
         """The whole request, while it may have to be sent again because its connection was a kept one."""
         self._body = body
-        self._broke = broke
+        self._whose = whose
         self._upstream: UpstreamConnection | None = None
 
     def begin(self, upstream: UpstreamConnection, head: bytes) -> None:
         """Send the head and the body so far; the rest follows. Nothing is sent where it is known not to."""
         if self._body.error is not None:
-            self._broke(self._body.error)
+            self._whose.upload_broke(self._body.error)
             return
         sent = head + self._body.take()
         upstream.send(sent)
@@ -57,5 +62,5 @@ class Upload:
             upstream.request_sent()
 
     def body_broke(self, error: PeerError) -> None:
-        """Take note that the upstream must not take the request for whole."""
-        self._broke(error)
+        """Take note that the rest will not come."""
+        self._whose.upload_broke(error)

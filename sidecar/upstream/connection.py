@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Protocol, cast
 
 from sidecar.errors import BugError, UpstreamTimeoutError
 from sidecar.upstream.answer import Answer
@@ -17,26 +17,34 @@ from sidecar.upstream.requester import Requester, TunnelEnd
 from sidecar.upstream.sockets import Probe, ended_in_order, is_tls, read_leftover, tune
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from sidecar.config import Upstream
+    from sidecar.upstream.silence import Silences
 
 __all__ = ["Requester", "TunnelEnd", "UpstreamConnection"]
 
 
+class Keeper(Protocol):
+    """Whoever made a connection."""
+
+    silences: Silences
+
+    def keep(self, connection: UpstreamConnection) -> None:
+        """Take a connection back that can be used again."""
+
+    def forget(self, connection: UpstreamConnection) -> None:
+        """Let a connection go that is closed."""
+
+
 class UpstreamConnection(asyncio.Protocol):
-    """A connection, made by the pool. `on_idle` gets it back when it can be used again, `on_lost` when it is closed."""
+    """A connection, made by the pool, its keeper."""
 
     def __init__(
         self,
         settings: Upstream,
-        *,
-        on_idle: Callable[[UpstreamConnection], None],
-        on_lost: Callable[[UpstreamConnection], None],
+        keeper: Keeper,
     ) -> None:
         self._settings = settings
-        self._on_idle = on_idle
-        self._on_lost = on_lost
+        self._keeper = keeper
         self._loop = asyncio.get_running_loop()
         self._answer: Answer | None = None
         self._requester: Requester | TunnelEnd | None = None
@@ -50,7 +58,6 @@ class UpstreamConnection(asyncio.Protocol):
         self._paused = False
         self._lost = False
         self._loss: asyncio.Event | None = None  # where it is waited for: an event weighs as much as the rest of this
-        self._timer: asyncio.TimerHandle | None = None
         self._since = 0.0  # when the upstream last showed life, or was last not the one to be waited for
         self._unsent = 0
 
@@ -68,8 +75,8 @@ class UpstreamConnection(asyncio.Protocol):
         self._since = self._loop.time()
         if self._gone:
             self._loop.call_soon(self._end_input)
-        elif self._timer is None:
-            self._arm(self._tick_s)
+        else:
+            self._keeper.silences.start(self)
 
     def send(self, data: bytes) -> None:
         """Send bytes of the request as they are; nothing happens where the connection is closed."""
@@ -94,7 +101,7 @@ class UpstreamConnection(asyncio.Protocol):
         """Pass bytes on as they are from now on; whoever has the tunnel sees to its time. For use within `switched`."""
         self._requester = self._tunnel = end
         self._answer = None
-        self._stop_timer()
+        self._keeper.silences.stop(self)
 
     def pause_reading(self) -> None:
         """Let the upstream wait. Harmless when done twice."""
@@ -219,7 +226,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._lost = True
         if self._loss is not None:
             self._loss.set()
-        self._on_lost(self)
+        self._keeper.forget(self)
 
     def pause_writing(self) -> None:
         """Have the requester wait."""
@@ -252,7 +259,7 @@ class UpstreamConnection(asyncio.Protocol):
         reusable, self._answer, self._requester = self.reusable, None, None
         if reusable:
             self.resume_reading()
-            self._on_idle(self)
+            self._keeper.keep(self)
         else:
             self.abort()
 
@@ -268,39 +275,30 @@ class UpstreamConnection(asyncio.Protocol):
 
     def _mark_gone(self) -> None:
         self._gone = True
-        self._stop_timer()
+        self._keeper.silences.stop(self)
 
-    def _stop_timer(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+    # -- time (Awaited) ------------------------------------------------------------------------------------------------
 
-    # -- time ----------------------------------------------------------------------------------------------------------
-    # One timer for the whole connection, armed again only when it fires: bytes that come merely note the time.
-
-    @property
-    def _tick_s(self) -> float:
-        return min(self._settings.response_timeout_s, self._settings.idle_timeout_s)
-
-    def _arm(self, delay_s: float) -> None:
-        self._timer = self._loop.call_later(delay_s, self._look_at_time)
-
-    def _look_at_time(self) -> None:
-        self._timer = None
+    def time_left_s(self) -> float | None:
+        """Give the seconds for which the upstream may still be silent; None while the connection is idle."""
         answer = self._answer
         if answer is None:
-            return  # idle, which is the pool's to time; the next request arms it again
+            return None  # that is the pool's to time; the next request begins anew
         now = self._loop.time()
         if not self._upstream_dawdles():
             self._since = now
-        limit_s = self._settings.response_timeout_s if answer.framing is None else self._settings.idle_timeout_s
-        left_s = self._since + limit_s - now
-        if left_s > 0:
-            self._arm(min(left_s, self._tick_s))
-            return
+        return self._since + self._limit_s(answer) - now
+
+    def give_up(self) -> None:
+        """Fail: the upstream was silent for too long."""
+        answer = self._answer
+        assert answer is not None
         where = "before answering" if answer.framing is None else "mid-answer"
-        answer.fail(UpstreamTimeoutError(f"silent for {limit_s:g} s {where}"))
+        answer.fail(UpstreamTimeoutError(f"silent for {self._limit_s(answer):g} s {where}"))
         self._release(answer)
+
+    def _limit_s(self, answer: Answer) -> float:
+        return self._settings.response_timeout_s if answer.framing is None else self._settings.idle_timeout_s
 
     def _upstream_dawdles(self) -> bool:
         """Say whether it is the upstream that is awaited: it got all there was to send, or takes none of it."""

@@ -17,6 +17,7 @@ from sidecar.errors import UpstreamBusyError, UpstreamTimeoutError, UpstreamUnre
 from sidecar.upstream.connection import UpstreamConnection
 from sidecar.upstream.dial import Dialer
 from sidecar.upstream.places import Places
+from sidecar.upstream.silence import Silences
 from sidecar.upstream.unreachable import why_unreachable
 
 if TYPE_CHECKING:
@@ -35,10 +36,12 @@ class UpstreamPool:
 
     def __init__(self, settings: Upstream, *, look_up: LookUp | None = None) -> None:
         self._settings = settings
+        self._loop = loop = asyncio.get_running_loop()
+        self.silences = Silences(loop, min(settings.response_timeout_s, settings.idle_timeout_s))
         self._dialer = Dialer(settings, look_up)
         self.host = _authority(settings, self._dialer.address)
         """The upstream's authority as a Host field carries it, for requests that bring none (HTTP/1.0)."""
-        self._places = Places[UpstreamConnection](settings.connections_max, self._keep)
+        self._places = Places[UpstreamConnection](settings.connections_max, self.keep)
         self._open_ones: set[UpstreamConnection] = set()  # each has a place
         self._idle: dict[UpstreamConnection, float] = {}  # since when; the oldest first
         self._sweep: asyncio.TimerHandle | None = None
@@ -102,7 +105,7 @@ class UpstreamPool:
 
         For a request that can be sent again, one that was in use a moment ago is good.
         """
-        now = asyncio.get_running_loop().time()
+        now = self._loop.time()
         while self._idle:
             connection, since = self._idle.popitem()
             if connection.reuse(look=not repeatable or now - since > LATELY_S):
@@ -138,9 +141,9 @@ class UpstreamPool:
             raise UpstreamUnreachableError(why) from None
 
     def _make(self) -> UpstreamConnection:
-        return UpstreamConnection(self._settings, on_idle=self._keep, on_lost=self._forget)
+        return UpstreamConnection(self._settings, self)
 
-    def _keep(self, connection: UpstreamConnection) -> None:
+    def keep(self, connection: UpstreamConnection) -> None:
         """Take a connection back: for the first in line, or for later."""
         if self._closed or not self._keeps:
             connection.abort()
@@ -150,7 +153,7 @@ class UpstreamPool:
         else:
             if len(self._idle) >= self._settings.idle_max:
                 self._drop_oldest()
-            self._idle[connection] = asyncio.get_running_loop().time()
+            self._idle[connection] = self._loop.time()
             if self._sweep is None:
                 self._sweep_in(self._settings.idle_expiry_s)
 
@@ -164,7 +167,8 @@ class UpstreamPool:
         while self._idle:
             self._drop_oldest()
 
-    def _forget(self, connection: UpstreamConnection) -> None:
+    def forget(self, connection: UpstreamConnection) -> None:
+        """Let a connection go that is closed."""
         self._idle.pop(connection, None)
         if connection in self._open_ones:
             self._open_ones.remove(connection)
@@ -176,11 +180,11 @@ class UpstreamPool:
             self._sweep = None
 
     def _sweep_in(self, delay_s: float) -> None:
-        self._sweep = asyncio.get_running_loop().call_later(delay_s, self._drop_expired)
+        self._sweep = self._loop.call_later(delay_s, self._drop_expired)
 
     def _drop_expired(self) -> None:
         self._sweep = None
-        now, expiry_s = asyncio.get_running_loop().time(), self._settings.idle_expiry_s
+        now, expiry_s = self._loop.time(), self._settings.idle_expiry_s
         for connection, since in list(self._idle.items()):
             if since + expiry_s > now:
                 self._sweep_in(since + expiry_s - now)

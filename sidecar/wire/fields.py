@@ -35,10 +35,6 @@ class Fields(tuple[Field, ...]):  # noqa: SLOT001  (what is derived is kept)
                 values.setdefault(name.lower(), []).append(value)
         return values
 
-    def let_go(self) -> None:
-        """Forget what is derived, which is more than the fields themselves; it is derived anew if it is asked for."""
-        self._by_name = None
-
     def get(self, name: bytes) -> bytes | None:
         """Give the first value of a field, known by its name in any case."""
         values = self.by_name.get(name.lower())

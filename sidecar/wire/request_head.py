@@ -60,12 +60,6 @@ class RequestHead(NamedTuple):
     upgrade: bytes | None
     """The protocols that downstream offers to switch to (RFC 9110, 7.8), as they came."""
 
-    @property
-    def authority(self) -> bytes | None:
-        """The authority in an absolute target."""
-        match = _ABSOLUTE.match(self.target)
-        return None if match is None else match[2]
-
 
 def parse_request_head(data: bytes, limits: HeadLimits) -> RequestHead:
     """Read a whole head, which ends in CRLF CRLF. Raises MalformedError, HeadTooLargeError, UnsupportedError."""
@@ -79,6 +73,12 @@ def parse_request_head(data: bytes, limits: HeadLimits) -> RequestHead:
     head = RequestHead(method, target, version, fields, keeps, expects, upgrade)
     _judge_target(head)
     return head
+
+
+def authority_of(target: bytes) -> bytes | None:
+    """Give the authority in an absolute target."""
+    match = _ABSOLUTE.match(target)
+    return None if match is None else match[2]
 
 
 def request_framing(head: RequestHead) -> Framing:

@@ -281,12 +281,12 @@ async def test_an_interim_answer_is_a_sign_of_life_and_half_a_head_is_none() -> 
         recorder = ask(connection)
         connection._since -= LONG_AGO_S
         await recorder.until(lambda: recorder.interims)
-        connection._look_at_time()
+        pool.silences._look(connection)
         assert recorder.ends == 0
         connection.send(REQUEST)
         connection._since -= LONG_AGO_S
         await until(lambda: connection._answer is not None and connection._answer._reader._held)
-        connection._look_at_time()
+        pool.silences._look(connection)
         assert isinstance(await recorder.end(), UpstreamTimeoutError)
 
 
@@ -302,21 +302,21 @@ async def test_no_time_counts_while_reading_is_paused_or_downstream_is_uploading
         connection.begin(recorder, method="POST")
         connection.send(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n")
         connection._since -= LONG_AGO_S
-        connection._look_at_time()
+        pool.silences._look(connection)
         assert recorder.ends == 0
         connection.send(b"0123456789")
         connection.request_sent()
         await recorder.until(lambda: recorder.head)
         connection.pause_reading()
         connection._since -= LONG_AGO_S
-        connection._look_at_time()
+        pool.silences._look(connection)
         assert recorder.ends == 0
         connection._since -= LONG_AGO_S
         connection.resume_reading()
-        connection._look_at_time()
+        pool.silences._look(connection)
         assert recorder.ends == 0
         connection._since -= LONG_AGO_S
-        connection._look_at_time()
+        pool.silences._look(connection)
         assert isinstance(await recorder.end(), UpstreamTimeoutError)
 
 
@@ -334,7 +334,7 @@ async def test_an_upstream_that_takes_no_bytes_times_out() -> None:
         assert isinstance(await recorder.end(), UpstreamTimeoutError)
 
 
-async def test_the_timer_of_a_kept_connection_serves_its_next_request() -> None:
+async def test_a_kept_connection_is_looked_at_again_from_its_next_request_on() -> None:
     async def script(peer: Peer) -> None:
         await peer.request()
         await peer.send(ANSWER)
@@ -344,7 +344,7 @@ async def test_the_timer_of_a_kept_connection_serves_its_next_request() -> None:
     async with scripted(script) as port, pool_for(port, response_timeout_s=0.1) as pool:
         assert await ask(await pool.connect(fresh=True)).end() is None
         connection = await pool.connect(fresh=False)
-        connection._look_at_time()  # fires while idle, and is not armed again
+        pool.silences._look(connection)  # while it is idle: it is looked at no more
         assert isinstance(await ask(connection).end(), UpstreamTimeoutError)
 
 

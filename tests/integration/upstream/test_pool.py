@@ -60,7 +60,7 @@ async def test_a_close_that_the_loop_has_not_seen_is_seen_at_check_out() -> None
             peer.close()
             assert pool.idle_count == 1  # the loop had no turn yet
             assert pool.check_out(repeatable=True) is stale  # which it may be: nothing that is sent would be heard
-            pool._keep(stale)
+            pool.keep(stale)
             connection = await pool.connect(fresh=False)
             assert connection is not stale
             assert not connection.reused

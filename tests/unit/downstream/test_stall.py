@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
+from sidecar.deadlines import Deadlines
 from sidecar.downstream.stall import LOOKS, StallWatch
 
 if TYPE_CHECKING:
@@ -23,7 +24,14 @@ class Scene:
         self.given_up_at: list[float] = []
         self.due: list[tuple[float, Callable[[], None]]] = []
         loop = cast("asyncio.AbstractEventLoop", self)
-        self.watch = StallWatch(loop, LIMIT_S, lambda: self.outstanding, lambda: self.given_up_at.append(self.now))
+        self.looks = Deadlines(loop, TICK_S, StallWatch.look)
+        self.watch = StallWatch(loop, self.looks, LIMIT_S, self)
+
+    def unacknowledged(self) -> int:
+        return self.outstanding
+
+    def stuck(self) -> None:
+        self.given_up_at.append(self.now)
 
     def time(self) -> float:
         return self.now

@@ -72,6 +72,11 @@ def read(data: bytes) -> RequestHead | None:
     return head
 
 
+def as_h11_has_it(name: bytes, value: bytes) -> tuple[bytes, bytes]:
+    """h11 writes this one value in lower case."""
+    return (name, value.lower() if name.lower() == b"transfer-encoding" else value)
+
+
 @given(HEADS)
 def test_what_is_accepted_h11_understands_alike(data: bytes) -> None:
     head = read(data)
@@ -88,7 +93,9 @@ def test_what_is_accepted_h11_understands_alike(data: bytes) -> None:
         head.target,
         head.version.encode(),
     )
-    assert [tuple(field) for field in event.headers.raw_items()] == list(head.fields)
+    assert [as_h11_has_it(*field) for field in event.headers.raw_items()] == [
+        as_h11_has_it(*field) for field in head.fields
+    ]
 
 
 class Llhttp:

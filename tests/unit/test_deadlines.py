@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from sidecar.downstream.deadlines import Deadlines
+from sidecar.deadlines import Deadlines
 from tests.fakes.waiting import eventually, loop_turns
 
 
@@ -32,3 +32,19 @@ async def test_a_longer_one_does_too() -> None:
     assert expired == ["witness"]
     deadlines.close()
     witness.close()
+
+
+async def test_who_begins_anew_when_it_is_over_is_told_again_and_by_one_timer() -> None:
+    loop = asyncio.get_running_loop()
+    told: list[str] = []
+
+    def again(waiter: str) -> None:
+        told.append(waiter)
+        deadlines.start(waiter)
+
+    deadlines = Deadlines(loop, 0.01, again)
+    for waiter in "abc":
+        deadlines.start(waiter)
+    await eventually(lambda: told.count("c") == 3)
+    assert told == list("abc" * 3)
+    deadlines.close()

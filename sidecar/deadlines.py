@@ -5,13 +5,16 @@ An idle connection so costs an entry in a dict, and no timer of its own.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
 
 T = TypeVar("T")
+
+RESOLUTION_S: Final = 0.001
+"""Of the event loops' timers: what is due by then is due now, or they would be set in vain."""
 
 
 class Deadlines(Generic[T]):
@@ -53,12 +56,13 @@ class Deadlines(Generic[T]):
         self._timer = self._loop.call_later(delay_s, self._look)
 
     def _look(self) -> None:
-        self._timer = None
+        """Tell those who are due. Who begins anew meanwhile finds a timer, and stands last."""
         due = self._loop.time() - self._after_s
         while self._since:
-            waiter = next(iter(self._since))
-            if self._since[waiter] > due:
-                self._look_in(self._since[waiter] - due)
+            waiter, since = next(iter(self._since.items()))
+            if since - due > RESOLUTION_S:
+                self._look_in(since - due)
                 return
             del self._since[waiter]
             self._expired(waiter)
+        self._timer = None
