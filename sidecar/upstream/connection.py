@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, cast
 
 from sidecar.errors import BugError, UpstreamTimeoutError
 from sidecar.upstream.answer import Answer
@@ -18,31 +18,15 @@ from sidecar.upstream.sockets import Probe, ended_in_order, is_tls, read_leftove
 
 if TYPE_CHECKING:
     from sidecar.config import Upstream
-    from sidecar.upstream.silence import Silences
+    from sidecar.upstream.requester import Keeper
 
 __all__ = ["Requester", "TunnelEnd", "UpstreamConnection"]
-
-
-class Keeper(Protocol):
-    """Whoever made a connection."""
-
-    silences: Silences
-
-    def keep(self, connection: UpstreamConnection) -> None:
-        """Take a connection back that can be used again."""
-
-    def forget(self, connection: UpstreamConnection) -> None:
-        """Let a connection go that is closed."""
 
 
 class UpstreamConnection(asyncio.Protocol):
     """A connection, made by the pool, its keeper."""
 
-    def __init__(
-        self,
-        settings: Upstream,
-        keeper: Keeper,
-    ) -> None:
+    def __init__(self, settings: Upstream, keeper: Keeper) -> None:
         self._settings = settings
         self._keeper = keeper
         self._loop = asyncio.get_running_loop()

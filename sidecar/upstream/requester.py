@@ -1,10 +1,14 @@
-"""Who stands behind a connection to the upstream: the sender of a request, or the end of a tunnel. Never awaited."""
+"""Who stands behind a connection to the upstream: who sends a request, the end of a tunnel, and who keeps it."""
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from sidecar.upstream.answer import AnswerReceiver
+
+if TYPE_CHECKING:
+    from sidecar.upstream.connection import UpstreamConnection
+    from sidecar.upstream.silence import Silences
 
 
 class Requester(AnswerReceiver, Protocol):
@@ -34,3 +38,16 @@ class TunnelEnd(Protocol):
 
     def upload_drained(self) -> None:
         """Send on."""
+
+
+class Keeper(Protocol):
+    """Whoever made a connection."""
+
+    silences: Silences
+    """For how long its connections bear an upstream that says nothing."""
+
+    def keep(self, connection: UpstreamConnection) -> None:
+        """Take a connection back that can be used again."""
+
+    def forget(self, connection: UpstreamConnection) -> None:
+        """Let a connection go that is closed."""
