@@ -10,12 +10,13 @@ from sidecar.engine.history import ended
 from sidecar.engine.ports import Change, Haste, StepUpdate
 from sidecar.turn.effects import Effect, Owe
 from sidecar.turn.events import AnswerEnded, Delivered, IdsLearned, Refused
-from sidecar.turn.state import State, StepState, Turn
+from sidecar.turn.state import State, StepKind, StepState, Turn
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from sidecar.engine.history import HistoryEntry
+    from sidecar.engine.ports import Lease
     from sidecar.turn.events import Event
 
 OVER: Final = frozenset(StepState) - {StepState.PENDING}
@@ -41,6 +42,7 @@ def change_of(
     *,
     at: float,
     haste: Haste = Haste.AT_ONCE,
+    lease: Lease | None = None,
 ) -> Change:
     """Put together what a step of the machine has to make durable; in no less haste than what is owed allows."""
     owes = owed_of(owed)
@@ -51,7 +53,9 @@ def change_of(
     taken = update and _as_taken(turn, update)
     hasty = kinds or update or history or turn.state not in _ORDINARY
     haste = Haste.AT_ONCE if hasty else haste
-    return Change(turn=turn, owed=kinds, after_s=waits_s, update=taken, history=history, at=at, haste=haste)
+    return Change(
+        turn=turn, owed=kinds, after_s=waits_s, update=taken, history=history, lease=lease, at=at, haste=haste
+    )
 
 
 def haste_of(event: Event) -> Haste:
@@ -78,3 +82,8 @@ def _as_taken(turn: Turn, update: StepUpdate) -> StepUpdate:
 def owed_of(effects: Iterable[Effect]) -> tuple[Owe, ...]:
     """Give the steps that effects make owed."""
     return tuple(effect for effect in effects if isinstance(effect, Owe))
+
+
+def first_key(turn: Turn, kind: StepKind) -> str:
+    """Give the idempotency key of a step that is owed for the first time; the journal makes those of later rounds."""
+    return f"{turn.id}:{kind}"

@@ -1,33 +1,35 @@
 """The dispatcher empties the outbox: it leases what is due, makes the calls side by side, and tells the turns.
 
-        outbox --lease--> call the admin API --done, gone--> StepDelivered
-                                             --failed------> pending again, later; after the last attempt: StepDied
+        a live turn's first step ---------.
+        outbox --lease--> call the admin API --> results
 
-A step that is waiting for its next attempt holds nobody up: only attempts under way take one of `concurrency_max`
-places, and each ends within the admin API's timeout.
+What a live turn comes to owe is made at once: leased in the change that makes it owed, it needs no look into the
+outbox. There is found what is made later: what failed, what has to wait, what an earlier run left behind. A step that
+waits for its next attempt holds nobody up: only attempts under way take one of `concurrency_max` places, and each ends
+within the admin API's timeout.
 """
 
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Final, TypedDict, Unpack
 
 import structlog
 
-from sidecar.engine.changes import STILL_THERE
-from sidecar.engine.ports import CallOutcome, Change, OwedStep, StepUpdate, Verdict
+from sidecar.engine.changes import first_key
+from sidecar.engine.ports import OwedStep
+from sidecar.engine.results import Results
 from sidecar.engine.service import Service
 from sidecar.engine.unobserved import UNOBSERVED
 from sidecar.errors import JournalUnavailableError
-from sidecar.turn.events import StepDelivered, StepDied
-from sidecar.turn.retry import ARRIVAL_MAX_S, gone_counts, retry_delay_s
-from sidecar.turn.state import SETTLED, StepKind, StepState
+from sidecar.turn.state import StepKind, StepState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from sidecar.engine.driver import Driver
+    from sidecar.engine.live import LiveTurn
     from sidecar.engine.ports import AdminApi, Clock, Journal, TurnObserver
     from sidecar.engine.wakeup import Wakeup
     from sidecar.turn.retry import Backoff
@@ -35,15 +37,6 @@ if TYPE_CHECKING:
 
 POLL_S: Final = 1.0
 """How late a step is seen that another process made due, such as the operator's `outbox retry`."""
-
-KEPT: Final = "not made: another turn in the conversation was delivered"
-
-NEIGHBOUR: Final = "waits: another turn came into the conversation"
-
-SOON_S: Final = 0.1
-"""By then, what another process has just let in stands in the journal."""
-
-TOO_EARLY: Final = "unknown there, but its request may still be on the way"
 
 log = structlog.get_logger()
 
@@ -76,16 +69,19 @@ class Dispatcher(Service):
         self._api = api
         self._driver = driver
         self._clock = clock
-        self._jitter = jitter
         self._owed = owed
-        self._observer = observer
+        self._results = Results(journal, driver, clock, jitter=jitter, observer=observer)
         self.use(**pace)
-        self._unknown_since: dict[str, float] = {}
         self._attempts: set[asyncio.Task[None]] = set()
+
+    def start(self) -> None:
+        """Begin; harmless when it already runs."""
+        super().start()
+        self._driver.taker = self
 
     def use(self, **pace: Unpack[Pace]) -> None:
         """Work at that pace from now on."""
-        self._backoff = pace["backoff"]
+        self._results.backoff = pace["backoff"]
         self._concurrency_max = pace["concurrency_max"]
         self._lease_s = pace["lease_s"]
         self._owed.set()
@@ -127,6 +123,7 @@ class Dispatcher(Service):
 
     async def stop(self) -> None:
         """End; attempts under way are dropped and will be made again with the same idempotency key."""
+        self._driver.taker = None
         await super().stop()
         attempts: Sequence[asyncio.Task[None]] = tuple(self._attempts)
         for attempt in attempts:
@@ -149,105 +146,94 @@ class Dispatcher(Service):
     def _ended(self, attempt: asyncio.Task[None]) -> None:
         self._attempts.discard(attempt)
         self._owed.set()
-        if not attempt.cancelled() and (error := attempt.exception()) is not None:
-            log.error("attempt_lost", error=repr(error))  # its lease runs out, and it is made again
+        _tell_if_lost(attempt)
 
     async def _attempt(self, owed: OwedStep) -> None:
         if owed.kind is StepKind.ROLLBACK and not await self._may_roll_back(owed):
             return
         outcome = await self._api.call(owed.kind, owed.turn, idempotency_key=owed.idempotency_key)
-        if outcome.verdict is Verdict.GONE and self._may_still_come(owed):
-            await self._failed(owed, replace(outcome, error=TOO_EARLY), last=False)
-        elif outcome.verdict is Verdict.FAILED:
-            await self._failed(owed, outcome)
+        if self._results.counts(owed, outcome):
+            await self._results.delivered(owed, outcome)
         else:
-            await self._delivered(owed, outcome)
+            await self._results.failed(owed, outcome)
 
     async def _may_roll_back(self, owed: OwedStep) -> bool:
         """Keep law 3, also where another process has just let a turn into the conversation; say whether to go on."""
         if await self._driver.peers.undoing(owed.turn):
-            at = self._clock()
-            update = _update(owed, StepState.PENDING, due_at=at + SOON_S, error=NEIGHBOUR)
-            await self._journal.submit(Change(update=replace(update, attempts=owed.attempts), at=at))
+            await self._results.put_off(owed)
             return False
         if (await self._journal.neighbours(owed.turn)).confirmed:
-            await self._delivered(owed, kept=True)
+            await self._results.delivered(owed)
             return False
         return True
 
-    def _may_still_come(self, owed: OwedStep) -> bool:
-        """Say whether a turn that is unknown there may be on its way; after a restart that is found out anew."""
-        now = self._clock()
-        since = self._unknown_since.setdefault(owed.turn.id, now)
-        return owed.kind is not StepKind.VERIFY and not gone_counts(owed.turn, unknown_for_s=now - since)
+    # -- live turns (Taker) ------------------------------------------------------------------------------------------
 
-    async def _delivered(self, owed: OwedStep, outcome: CallOutcome | None = None, *, kept: bool = False) -> None:
-        at, note = self._clock(), KEPT if kept else None
-        captured = outcome.captured if outcome else {}
-        gone = outcome is not None and outcome.verdict is Verdict.GONE
-        event = StepDelivered(at=at, kind=owed.kind, captured=captured, gone=gone, kept=kept)
-        update = _update(owed, StepState.DELIVERED, due_at=at, error=note, note=_seen(owed.kind, gone=gone))
-        turn = await self._driver.apply(owed.turn.id, event, update)
-        dead = turn is not None and turn.steps.get(owed.kind) is StepState.DEAD
-        ended = StepState.DEAD if dead else StepState.DELIVERED
-        self._observer.step_ended(owed.turn, owed.kind, ended, at=at)
-        self._forget_settled(turn, owed)
-        if dead:
-            log.error("step_dead", **_log_keys(owed), error=STILL_THERE)
-            return
-        log.info("step_delivered", **_log_keys(owed), status=outcome.status if outcome else None, gone=gone, note=note)
+    @property
+    def has_place(self) -> bool:
+        """Whether it would take a turn now."""
+        return len(self._attempts) < self._concurrency_max
 
-    async def _failed(self, owed: OwedStep, outcome: CallOutcome, *, last: bool = True) -> None:
-        """Have the step made again later; where no attempt is left, and this one may be the last, it is dead."""
-        at = self._clock()
-        delay_s = retry_delay_s(
-            self._backoff,
-            attempts=owed.attempts + 1,
-            jitter=self._jitter(),
-            retry_after_s=outcome.retry_after_s,
-        )
-        if delay_s is None and not last:
-            delay_s = ARRIVAL_MAX_S
-        if delay_s is None:
-            update = _update(owed, StepState.DEAD, due_at=at, error=outcome.error)
-            self._forget_settled(await self._driver.apply(owed.turn.id, StepDied(at=at, kind=owed.kind), update), owed)
-            self._observer.step_ended(owed.turn, owed.kind, StepState.DEAD, at=at)
-            log.error("step_dead", **_log_keys(owed), error=outcome.error)
-        else:
-            update = _update(owed, StepState.PENDING, due_at=at + delay_s, error=outcome.error)
-            await self._journal.submit(Change(update=update, at=at))
-            self._observer.step_ended(owed.turn, owed.kind, StepState.PENDING, at=at)
-            log.warning("step_failed", **_log_keys(owed), error=outcome.error, retry_in_s=round(delay_s, 3))
+    @property
+    def until(self) -> float:
+        """Until when a step that is made now is to be leased."""
+        return self._clock() + self._lease_s
 
-    def _forget_settled(self, turn: Turn | None, owed: OwedStep) -> None:
-        if turn is None or turn.state in SETTLED:
-            self._unknown_since.pop(owed.turn.id, None)
+    def take(self, live: LiveTurn, kind: StepKind, leased: asyncio.Future[None]) -> None:
+        """Make a step that has just become owed, and those after it; the future is done when all that is durable."""
+        self._driver.hold(live)
+        attempt = asyncio.create_task(self._see_through(live, kind, leased))
+        self._attempts.add(attempt)
+        attempt.add_done_callback(partial(self._seen_through, live))
 
+    def _seen_through(self, live: LiveTurn, attempt: asyncio.Task[None]) -> None:
+        self._driver.let_go(live)
+        was_full = not self.has_place
+        self._attempts.discard(attempt)
+        if was_full or StepState.PENDING in live.turn.steps.values():
+            self._owed.set()
+        _tell_if_lost(attempt)
 
-def _update(
-    owed: OwedStep, state: StepState, *, due_at: float, error: str | None, note: str | None = None
-) -> StepUpdate:
-    return StepUpdate(
-        turn_id=owed.turn.id,
-        kind=owed.kind,
-        state=state,
-        attempts=owed.attempts + 1,
-        due_at=due_at,
-        error=error,
-        note=note,
-    )
+    async def _see_through(self, live: LiveTurn, kind: StepKind, leased: asyncio.Future[None]) -> None:
+        """Make a live turn's steps, as far as nothing is in their way; the rest the outbox keeps for later.
 
+        The cancel call waits for no commit: until the turn is cancelled in the journal too, it is open there, and a
+        restart would cancel it and make the call again, with the same key. What it comes to waits for that.
+        """
+        following: StepKind | None = kind
+        while following is not None:
+            owed = OwedStep(turn=live.turn, kind=following, attempts=0, idempotency_key=first_key(live.turn, following))
+            if following is not StepKind.CANCEL:
+                await leased
+            outcome = await self._api.call(owed.kind, owed.turn, idempotency_key=owed.idempotency_key)
+            await leased
+            if not self._results.counts(owed, outcome):
+                await self._results.failed(owed, outcome)
+                return
+            following = await self._following(live, owed.kind)
+            await self._results.delivered(owed, outcome, live=live, following=following)
 
-def _seen(kind: StepKind, *, gone: bool) -> str | None:
-    if kind is StepKind.VERIFY:
-        return "seen gone" if gone else "still there"
-    return "already gone" if gone else None
+    async def _following(self, live: LiveTurn, kind: StepKind) -> StepKind | None:
+        """Name the step that can be made right after another one; its rank and law 3 allow it."""
+        steps = live.turn.steps
+        pending = [one for one in StepKind if steps.get(one) is StepState.PENDING]
+        if pending[:1] != [kind] or len(pending) == 1 or pending[1] not in live.once:
+            return None
+        if pending[1] is StepKind.ROLLBACK and not await self._is_clear(live.turn):
+            return None
+        return pending[1] if pending[1] not in live.owing else None  # it was just learned of: not durable yet
+
+    async def _is_clear(self, turn: Turn) -> bool:
+        """Say whether no other turn stands in the way of rolling a conversation back (law 3); if unsure, not."""
+        if await self._driver.peers.undoing(turn):
+            return False
+        try:
+            there = await self._journal.neighbours(turn)
+        except JournalUnavailableError:
+            return False
+        return not (there.confirmed or there.unsettled)
 
 
-def _log_keys(owed: OwedStep) -> dict[str, object]:
-    return {
-        "step": owed.kind.value,
-        "turn": owed.turn.id,
-        "request_id": owed.turn.request_id,
-        "attempts": owed.attempts + 1,
-    }
+def _tell_if_lost(attempt: asyncio.Task[None]) -> None:
+    if not attempt.cancelled() and (error := attempt.exception()) is not None:
+        log.error("attempt_lost", error=repr(error))  # its lease runs out, and it is made again

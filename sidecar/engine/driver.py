@@ -22,14 +22,14 @@ from sidecar.engine.history import forgotten
 from sidecar.engine.keyed_lock import KeyedLock
 from sidecar.engine.live import ANYONE, LiveIndex, LiveTurn, Offer
 from sidecar.engine.peers import Alone
-from sidecar.engine.ports import Change, Clock, Haste, Journal, LiveExchange, StepUpdate, TurnObserver
+from sidecar.engine.ports import Change, Clock, Haste, Journal, Lease, LiveExchange, StepUpdate, Taker, TurnObserver
 from sidecar.engine.standing import Standing
 from sidecar.engine.unobserved import UNOBSERVED
 from sidecar.errors import SidecarError
 from sidecar.turn.effects import AbortDownstream, CloseUpstream, DrainUpstream, Effect, Owe
 from sidecar.turn.events import CancelRequested, DownstreamGone
 from sidecar.turn.machine import step
-from sidecar.turn.state import Cause, State, Turn
+from sidecar.turn.state import Cause, State, StepKind, Turn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
 RESUBMIT_S: Final = 0.5
 _CLOSE: Final = CloseUpstream()
+_AT_ONCE: Final = frozenset({StepKind.CANCEL, StepKind.CONFIRM})
 _UNDONE: Final = frozenset({State.CANCELLING, State.CANCELLED, State.UNRESOLVED})
 _PASSING: Final = frozenset({"heard", "listening", "answer_began_at"})
 _durable: Final = attrgetter(*(each.name for each in fields(Turn) if each.name not in _PASSING))
@@ -71,8 +72,11 @@ class Driver:
         """The other processes that step turns."""
         self._owner = peers.number if peers else None
         self._on_owed = on_owed
+        self.taker: Taker | None = None
+        """Who makes live turns' calls at once."""
         self._live: dict[str, LiveTurn] = {}
         self._index = LiveIndex()
+        self._taken: dict[str, LiveTurn] = {}  # live no longer, but their calls are being made
         self._changing: dict[str, Turn] = {}
         self._locks = KeyedLock()
         self.fence = Fence()
@@ -85,9 +89,7 @@ class Driver:
     def admit(self, turn: Turn, exchange: LiveExchange) -> LiveTurn:
         """Make a new turn live: from now on it can be found, and cancelled. It is not durable yet."""
         live = LiveTurn(self.owned(turn), exchange)
-        self._live[turn.id] = live
-        self._emptied.clear()
-        self._index.note(live)
+        self._enlist(live)
         return live
 
     async def open(self, live: LiveTurn) -> None:
@@ -112,8 +114,13 @@ class Driver:
         self._observer.turn_opened(turn)
         self._observer.turn_moved(turn, after)
 
-    def feed(self, live: LiveTurn, event: Event, update: StepUpdate | None = None) -> asyncio.Future[None]:
-        """Take in an event of a live turn at once; the future is done when what it changed is durable."""
+    def feed(
+        self, live: LiveTurn, event: Event, update: StepUpdate | None = None, *, lease: StepKind | None = None
+    ) -> asyncio.Future[None]:
+        """Take in an event of a live turn at once; the future is done when what it changed is durable.
+
+        `lease` names the step that whoever has taken the turn makes next.
+        """
         before = live.turn
         live.turn, effects = step(before, event)
         live.undurable += 1  # acting may release the turn: what is not yet durable has to keep it live
@@ -123,8 +130,12 @@ class Driver:
         owed, history = owed_of(effects), forgotten(before, live.turn, event, effects)
         durable = _done()
         if update is not None or owed or history or _durable(before) != _durable(live.turn):
-            self._index.note(live)
-            durable = self._persist(live, owed, update, history, haste_of(event))
+            self._enlist(live)
+            live.note_owed(owed)
+            taken = self._place_for(before, owed) if update is None else None
+            durable = self._persist(live, owed, update, history, haste=haste_of(event), lease=lease or taken)
+            if taken is not None and self.taker is not None:
+                self.taker.take(live, taken, durable)
         self._act(live, effects)
         live.undurable -= 1
         self._forget_if_over(live)
@@ -136,11 +147,21 @@ class Driver:
         Raises JournalUnavailableError where a turn that is not live cannot be loaded or committed.
         """
         async with self._locks.hold(turn_id):
-            live = self._live.get(turn_id)
+            live = self._live.get(turn_id) or self._taken.get(turn_id)
             if live is not None:
                 await self.feed(live, event, update)
                 return live.turn
             return await self._apply_stored(turn_id, event, update)
+
+    def hold(self, live: LiveTurn) -> None:
+        """Keep a live turn in memory as long as its steps are being made."""
+        live.taken = True
+
+    def let_go(self, live: LiveTurn) -> None:
+        """Keep a live turn for its steps no longer."""
+        live.taken = False
+        self._taken.pop(live.turn.id, None)
+        self._forget_if_over(live)
 
     def release(self, live: LiveTurn) -> None:
         """Let go of a turn whose exchange has nothing more to tell; it stays live until it is durable."""
@@ -227,20 +248,28 @@ class Driver:
                 case _:
                     pass
 
+    def _place_for(self, before: Turn, owed: Sequence[Owe]) -> StepKind | None:
+        """Name the step that can be made at once: a first one, for which nothing has to be looked up."""
+        kind = owed[0].kind if owed else None
+        at_once = kind in _AT_ONCE and not before.steps and self.taker is not None and self.taker.has_place
+        return kind if at_once else None
+
     def _persist(
         self,
         live: LiveTurn,
         owed: tuple[Owe, ...],
         update: StepUpdate | None,
         history: tuple[HistoryEntry, ...],
+        *,
         haste: Haste,
+        lease: StepKind | None,
     ) -> asyncio.Future[None]:
         durable = asyncio.get_running_loop().create_future()
         live.undurable += 1
         if update is None:
             live.owing.update({owe.kind: owe for owe in owed})
             owed = ()
-        self._submit(Offer(live, owed, update, history, haste, durable))
+        self._submit(Offer(live, owed, update, history, haste, lease, durable))
         return durable
 
     def _submit(self, offer: Offer) -> None:
@@ -251,7 +280,10 @@ class Driver:
         """
         live = offer.live
         carried = (*live.owing.values(), *offer.owed)
-        change = change_of(live.turn, carried, offer.update, offer.history, at=self._clock(), haste=offer.haste)
+        lease = Lease(kind=offer.lease, until=self.taker.until) if self.taker and offer.lease else None
+        change = change_of(
+            live.turn, carried, offer.update, offer.history, at=self._clock(), haste=offer.haste, lease=lease
+        )
         committed = self._journal.submit(change)
         committed.add_done_callback(partial(self._submitted, offer, carried))
 
@@ -269,9 +301,16 @@ class Driver:
         for owe in carried:
             if live.owing.get(owe.kind) is owe:
                 del live.owing[owe.kind]
-        if carried:
+        if carried and not live.taken:
             self._on_owed()
         self._forget_if_over(live)
+
+    def _enlist(self, live: LiveTurn) -> None:
+        """Have a turn found by its ids, also one that was kept only for its steps: the journal will lag behind it."""
+        if live.turn.id not in self._live and (live.taken or not live.released):
+            self._live[live.turn.id] = live
+            self._emptied.clear()
+        self._index.note(live)
 
     def _forget_if_over(self, live: LiveTurn) -> None:
         if live.released and not live.undurable:
@@ -280,6 +319,11 @@ class Driver:
     def _forget(self, live: LiveTurn) -> None:
         if self._live.pop(live.turn.id, None) is not None:
             self.standing.left(live.turn)
+            if live.stood:
+                self.standing.moved(live.turn, live.turn)
+        if live.taken:
+            live.stood = True
+            self._taken[live.turn.id] = live
         self._index.drop(live)
         if not self._live:
             self._emptied.set()

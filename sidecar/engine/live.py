@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterable
 
     from sidecar.engine.history import HistoryEntry
     from sidecar.engine.ports import Haste, LiveExchange, StepUpdate
@@ -36,6 +36,23 @@ class LiveTurn:
     """Under which it is found: also by ids that it once had."""
     owing: dict[StepKind, Owe] = field(default_factory=dict)
     """What is owed, and not yet known to be durable."""
+    taken: bool = False
+    """Its steps are being made: it stays in memory meanwhile, so that what they come to needs no load."""
+    stood: bool = False
+    """It was let go of meanwhile, and is noted as one that stands."""
+    once: frozenset[StepKind] = frozenset()
+    """What was owed just once, so that no call was made for it but those of whoever has taken the turn."""
+    again: frozenset[StepKind] = frozenset()
+    """What was owed more than once."""
+
+    def note_owed(self, owed: Iterable[Owe]) -> None:
+        """Take note of what has become owed."""
+        for owe in owed:
+            if owe.kind in self.once | self.again:
+                self.again |= {owe.kind}
+            else:
+                self.once |= {owe.kind}
+        self.once -= self.again
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -47,6 +64,7 @@ class Offer:
     update: StepUpdate | None
     history: tuple[HistoryEntry, ...]
     haste: Haste
+    lease: StepKind | None
     durable: asyncio.Future[None]
 
 
@@ -83,3 +101,4 @@ class LiveIndex:
             if not self._found[key]:
                 del self._found[key]
         live.keys.clear()
+        live.ids = ()

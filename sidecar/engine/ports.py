@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum, StrEnum, auto
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from sidecar.turn.state import NOTHING, StepKind, StepState, Turn
 
@@ -18,7 +18,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from sidecar.engine.history import HistoryEntry
+    from sidecar.engine.live import LiveTurn
     from sidecar.engine.standing import TurnIds
+
+
+_RESULTS: Final = frozenset({StepState.DELIVERED, StepState.PENDING})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,11 +60,20 @@ class Haste(Enum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Lease:
+    """A step that is leased in the change that it belongs to, because its call is made at once."""
+
+    kind: StepKind
+    until: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
     """What is committed together: a turn as it now is, steps newly owed (or owed again), an attempt's result.
 
     `after_s` says for owed steps how many seconds they have to wait; those that it does not name are due at once.
-    `history` is what the turn itself does not remember; an attempt's result is recorded without it.
+    `history` is what the turn itself does not remember; an attempt's result is recorded without it. `lease` hands one
+    of the turn's pending steps to whoever submits the change.
     """
 
     turn: Turn | None = None
@@ -69,8 +82,17 @@ class Change:
     update: StepUpdate | None = None
     tombstone: Tombstone | None = None
     history: tuple[HistoryEntry, ...] = ()
+    lease: Lease | None = None
     at: float
     haste: Haste = Haste.AT_ONCE
+
+    @property
+    def awaits_disk(self) -> bool:
+        """Whether a crash of the machine must not undo it. Of a call that was made, it may: the call is made again.
+
+        Whatever is committed later is on the disk later, so nobody can be let in by what a crash then undoes.
+        """
+        return self.update is None or self.update.state not in _RESULTS
 
     def due_at(self, kind: StepKind) -> float:
         """Say when an owed step is to be made."""
@@ -81,7 +103,6 @@ class Change:
 class OwedStep:
     """A step that was leased to the dispatcher. `attempts` counts those already made."""
 
-    id: int
     turn: Turn
     kind: StepKind
     attempts: int
@@ -144,7 +165,8 @@ class Journal(Protocol):
         """Queue a change; the future is done once it is durable, or fails with JournalUnavailableError.
 
         It fails with InProgressError where a turn that is under way in another process has a new one's request id.
-        Changes become durable in the order in which they are submitted.
+        Changes become durable in the order in which they are submitted; those that do not await the disk, when
+        a crash of the process can no longer undo them.
         """
 
     async def load(self, turn_id: str) -> Turn | None:
@@ -188,6 +210,21 @@ class Journal(Protocol):
 
     async def prune(self, *, settled_before: float, now: float, limit: int = 1000) -> int:
         """Forget settled turns of before that time and expired tombstones, at most `limit` of each; give the number."""
+
+
+class Taker(Protocol):
+    """Makes the calls of live turns at once, without the journal's finding what is owed."""
+
+    @property
+    def has_place(self) -> bool:
+        """Whether it would take a turn now."""
+
+    @property
+    def until(self) -> float:
+        """Until when a step that is made now is to be leased."""
+
+    def take(self, live: LiveTurn, kind: StepKind, leased: asyncio.Future[None]) -> None:
+        """Make a step that has just become owed, and those after it; the future is done when all that is durable."""
 
 
 class Verdict(StrEnum):

@@ -11,7 +11,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from sidecar.engine.history import to_record
-from sidecar.journal.rows import history_values, owed_values, tombstone_values, turn_values, update_values
+from sidecar.journal.rows import history_values, lease_values, owed_values, tombstone_values, turn_values, update_values
 from sidecar.turn.state import StepState
 
 if TYPE_CHECKING:
@@ -74,7 +74,9 @@ def _step_changes(change: Change) -> Iterator[tuple[_StepKey, str, Values]]:
         for kind in change.owed:
             values = owed_values(change.turn, kind, change.at, change.due_at(kind))
             yield (change.turn.id, kind), "owe_step", values
-    elif change.owed:
+        if change.lease is not None:
+            yield (change.turn.id, change.lease.kind), "lease_owed", lease_values(change.turn.id, change.lease)
+    elif change.owed or change.lease:
         raise ValueError("a change owes steps and names no turn")
 
 

@@ -186,7 +186,7 @@ class GroupCommit:
             for query, rows in work:
                 connection.executemany(QUERIES[query], rows)
 
-        await self._writer.run(write)
+        await self._writer.run(write, durable=any(change.awaits_disk for change in changes))
 
     async def _isolate(self, group: Sequence[_Pending], error: Exception) -> None:
         """Commit the halves each for itself, in their order, until the bad change stands alone."""

@@ -46,6 +46,11 @@ ON CONFLICT (turn_id, kind) DO UPDATE SET
     WHEN 0 THEN '' ELSE ':' || (round + (state = 'delivered')) END
 WHERE state IN ('dead', 'delivered');
 
+-- lease_owed --
+-- A step that is called at once by whoever makes the change; nobody else finds it pending.
+UPDATE outbox SET state = 'leased', lease_until = :until
+WHERE turn_id = :turn_id AND kind = :kind AND state = 'pending';
+
 -- update_step --
 -- An attempt's result. It ends the lease. One that failed changes nothing where another attempt has ended the step: a
 -- clock's jump can lease a step twice. What was dropped stays so.

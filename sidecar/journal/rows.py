@@ -9,6 +9,7 @@ import json
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 
+from sidecar.engine.changes import first_key
 from sidecar.engine.history import Happening, HistoryEntry
 from sidecar.engine.ports import Order, OwedStep, StepRow, Tombstone
 from sidecar.errors import JournalUnavailableError
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from enum import StrEnum
 
-    from sidecar.engine.ports import StepUpdate
+    from sidecar.engine.ports import Lease, StepUpdate
 
 Values: TypeAlias = "Mapping[str, str | float | bytes | None]"
 Member = TypeVar("Member", bound="StrEnum")
@@ -68,8 +69,13 @@ def owed_values(turn: Turn, kind: StepKind, at: float, due_at: float) -> Values:
         "rank": RANK[kind],
         "at": at,
         "due_at": due_at,
-        "idempotency_key": f"{turn.id}:{kind}",
+        "idempotency_key": first_key(turn, kind),
     }
+
+
+def lease_values(turn_id: str, lease: Lease) -> Values:
+    """Give the columns that a lease changes."""
+    return {"turn_id": turn_id, "kind": lease.kind, "until": lease.until}
 
 
 def update_values(update: StepUpdate, at: float) -> Values:
@@ -139,7 +145,6 @@ def read_turn(row: sqlite3.Row, plan_of: Callable[[str], Plan]) -> Turn:
 def read_owed_step(row: sqlite3.Row, plan_of: Callable[[str], Plan]) -> OwedStep:
     """Make the owed step of a row of `due_steps`. Raises JournalUnavailableError."""
     return OwedStep(
-        id=row["step_id"],
         turn=read_turn(row, plan_of),
         kind=_member(StepKind, row["step_kind"], f"step {row['step_id']}"),
         attempts=row["attempts"],

@@ -191,8 +191,9 @@ class SqliteJournal(JournalReads):
         due = {"now": now, "limit": limit, **self._owner}
 
         def lease(connection: sqlite3.Connection) -> list[OwedStep]:
-            steps = [read_owed_step(row, self._plan_of) for row in connection.execute(QUERIES["due_steps"], due)]
-            connection.executemany(QUERIES["lease_step"], [{"id": step.id, "until": until} for step in steps])
+            rows = connection.execute(QUERIES["due_steps"], due).fetchall()
+            steps = [read_owed_step(row, self._plan_of) for row in rows]
+            connection.executemany(QUERIES["lease_step"], [{"id": row["step_id"], "until": until} for row in rows])
             return steps
 
         with faults_told(self._path):

@@ -8,6 +8,7 @@ import socket
 from typing import TYPE_CHECKING
 
 from tests.acceptance.stage import CANCEL, END, ROLLBACK, stage
+from tests.fakes.engine import locked
 from tests.fakes.waiting import eventually
 
 if TYPE_CHECKING:
@@ -37,6 +38,24 @@ async def test_killed_before_the_upstream_told_an_id(tmp_path: Path) -> None:
         await running.end()
         assert turn["cause"] == "restarted"
         assert running.admin.lines == [CANCEL], "without an id there is nothing to roll back, and that is said"
+
+
+async def test_killed_between_the_cancel_call_and_its_commit(tmp_path: Path) -> None:
+    async with stage(tmp_path) as running:
+        chat = await running.answering()
+        await eventually(lambda: [turn["conversation_id"] for turn in running.turns()] == ["c1"])
+        with locked(str(running.process.journal)):
+            chat.client.reset()
+            await eventually(lambda: running.admin.lines)
+            await running.process.kill()
+            assert [turn["state"] for turn in running.turns()] == ["open"]
+            assert not running.steps()
+        await running.process.start()
+        await running.turn_in("cancelled")
+        await running.end()
+        assert running.admin.lines == [CANCEL, CANCEL, ROLLBACK]
+        keys = [call.headers["Idempotency-Key"] for call in running.admin.calls]
+        assert keys[0] == keys[1]
 
 
 async def test_killed_with_the_end_shown_it_is_confirmed(tmp_path: Path) -> None:

@@ -89,6 +89,8 @@ class MemoryJournal:
             self._outbox.update(change.update)
         for kind in change.owed:
             self._outbox.owe(change.turn.id if change.turn else "", kind, change.at, change.due_at(kind))
+        if change.lease is not None and change.turn is not None:
+            self._outbox.lease(change.turn.id, change.lease)
         if change.tombstone is not None:
             self._put_tombstone(change.tombstone)
         self._record(change)
@@ -336,7 +338,6 @@ class MemoryJournal:
 
     def _owed(self, step: MemoryStep) -> OwedStep:
         return OwedStep(
-            id=step.id,
             turn=self._whole(self._turns[step.turn_id]),
             kind=step.kind,
             attempts=step.attempts,

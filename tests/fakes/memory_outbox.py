@@ -13,7 +13,7 @@ from sidecar.turn.state import StepKind, StepState
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from sidecar.engine.ports import StepUpdate
+    from sidecar.engine.ports import Lease, StepUpdate
 
 RANK: Final = tuple(StepKind)
 
@@ -82,6 +82,12 @@ class MemoryOutbox:
         elif step.state in {"delivered", "dead"}:
             step.round += step.state == "delivered"
             step.state, step.attempts, step.due_at, step.error = "pending", 0, due_at, None
+
+    def lease(self, turn_id: str, lease: Lease) -> None:
+        """Lease a step that is pending, along with the change that it belongs to."""
+        step = self._steps.get(turn_id, {}).get(lease.kind)
+        if step is not None and step.state == "pending":
+            step.state, step.lease_until = "leased", lease.until
 
     def update(self, update: StepUpdate) -> None:
         """Note an attempt's result; one that is to be made again postpones the steps that wait for it."""

@@ -184,6 +184,14 @@ class Laws:
         record = self.records[turn.id]
         self._world.note("calls", turn.id, kind, key, fate)
         record.keys[kind].add(key)
+        durable = record.durable
+        owed = durable is not None and kind in durable.steps
+        # The cancel call may be ahead of the journal, where a restart would make it all the same.
+        ahead = kind is StepKind.CANCEL and durable is not None and durable.state is State.OPEN
+        self.must("2: a call that a restart would not make again", owed or ahead, turn.id)
+        if durable is not None and kind in {StepKind.ROLLBACK, StepKind.ROLLBACK_TURN}:
+            first = durable.steps.get(StepKind.CANCEL) is not StepState.PENDING or record.acted[StepKind.CANCEL]
+            self.must("4: rolled back before it was cancelled", first, turn.id)
         rounds = 1 + record.revivals + (record.comebacks if kind is StepKind.ROLLBACK else 0)
         if kind is not StepKind.VERIFY:
             self.must("2: another idempotency key for the same step", len(record.keys[kind]) <= rounds, turn.id)

@@ -166,7 +166,7 @@ class SimulatedSidecar:
     def leftovers(self) -> list[str]:
         """Name what a stopped sidecar should not have in its memory any more."""
         found = {
-            "live turns": list(self.driver._live),
+            "live turns": [*self.driver._live, *self.driver._taken],
             "indexed turns": list(self.driver._index._found),
             "fence": list(self.driver.fence._waiters),
             "locks": list(self.driver._locks._locks),

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
-from sidecar.engine import dispatcher as dispatcher_module
+from sidecar.engine import results as results_module
 from sidecar.engine.cancellation import CancelDesk
 from sidecar.engine.dispatcher import Dispatcher
 from sidecar.engine.driver import Driver
 from sidecar.engine.gate import Gate
 from sidecar.engine.live import ANYONE
 from sidecar.engine.ports import Change, Neighbours
+from sidecar.engine.results import Results
 from sidecar.engine.standing import Standing
 from sidecar.engine.tombstones import Tombstones
 from sidecar.turn import machine, table
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from sidecar.engine.live import LiveTurn
     from sidecar.engine.ports import CallOutcome, Haste, OwedStep, StepUpdate
     from sidecar.turn.effects import Effect, Owe
-    from sidecar.turn.state import Turn
+    from sidecar.turn.state import StepKind, Turn
 
     Breach = Callable[[pytest.MonkeyPatch], None]
 
@@ -53,11 +54,22 @@ def cancel_what_was_answered_before_a_restart(patch: pytest.MonkeyPatch) -> None
 
 
 def drop_a_failed_step(patch: pytest.MonkeyPatch) -> None:
-    async def failed(self: Dispatcher, owed: OwedStep, outcome: CallOutcome, *, last: bool = True) -> None:
-        del last
-        await self._delivered(owed, outcome)
+    async def failed(self: Results, owed: OwedStep, outcome: CallOutcome) -> None:
+        await self.delivered(owed, outcome)
 
-    patch.setattr(Dispatcher, "_failed", failed)
+    patch.setattr(Results, "failed", failed)
+
+
+def roll_back_before_that_is_owed_for_good(patch: pytest.MonkeyPatch) -> None:
+    see_through = Dispatcher._see_through
+
+    async def at_once(self: Dispatcher, live: LiveTurn, kind: StepKind, leased: asyncio.Future[None]) -> None:
+        del leased
+        durable: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        durable.set_result(None)
+        await see_through(self, live, kind, durable)
+
+    patch.setattr(Dispatcher, "_see_through", at_once)
 
 
 def roll_back_what_the_turn_did_not_begin(patch: pytest.MonkeyPatch) -> None:
@@ -144,9 +156,11 @@ def show_the_end_before_it_is_durable(patch: pytest.MonkeyPatch) -> None:
         owed: tuple[Owe, ...],
         update: StepUpdate | None,
         history: tuple[HistoryEntry, ...],
+        *,
         haste: Haste,
+        lease: StepKind | None,
     ) -> asyncio.Future[None]:
-        persist(self, live, owed, update, history, haste)
+        persist(self, live, owed, update, history, haste=haste, lease=lease)
         durable: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         durable.set_result(None)
         return durable
@@ -165,7 +179,7 @@ def believe_any_look(patch: pytest.MonkeyPatch) -> None:
 
 
 def believe_gone_before_it_can_have_come(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(dispatcher_module, "gone_counts", lambda *_, **__: True)
+    patch.setattr(results_module, "gone_counts", lambda *_, **__: True)
 
 
 def make_steps_in_any_order(patch: pytest.MonkeyPatch) -> None:
@@ -184,6 +198,7 @@ BREACHES: Final[list[Breach]] = [
     forward_before_it_is_durable,
     cancel_what_was_answered_before_a_restart,
     drop_a_failed_step,
+    roll_back_before_that_is_owed_for_good,
     roll_back_what_the_turn_did_not_begin,
     roll_back_over_a_confirmed_neighbour,
     roll_back_under_a_turn_that_is_under_way,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from structlog.testing import capture_logs
 
-from sidecar.engine.dispatcher import TOO_EARLY
+from sidecar.engine.results import TOO_EARLY
 from sidecar.turn.events import AnswerEnded, DownstreamGone, Forwarded, UpstreamLost
 from sidecar.turn.retry import ARRIVAL_MAX_S, RETRY_AFTER_MAX_S
 from sidecar.turn.state import Cause, Plan, State, StepState

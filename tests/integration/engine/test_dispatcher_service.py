@@ -46,7 +46,9 @@ async def test_a_retry_is_made_when_it_falls_due(
     admin.script(CANCEL, FAILED)
     engine.dispatcher.start()
     await engine.abandon(await engine.open("t1"), "c1")
-    await eventually(lambda: admin.made)
+    async with asyncio.timeout(5):
+        while not (await engine.steps())["t1", CANCEL].attempts:
+            pass
     clock.move(60.0)
     assert await settled(engine, "t1") is State.CANCELLED
 

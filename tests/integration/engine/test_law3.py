@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sidecar.engine.dispatcher import KEPT
+from sidecar.engine.results import KEPT
 from sidecar.turn.events import AnswerEnded
 from sidecar.turn.state import State
 from tests.fakes.engine import CANCEL, CONFIRM_PLAN, ROLLBACK

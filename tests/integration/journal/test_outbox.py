@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sidecar.engine.ports import Change, StepUpdate
+from sidecar.engine.ports import Change, Lease, StepUpdate
 from sidecar.turn.state import State, StepKind, StepState
 
 if TYPE_CHECKING:
@@ -55,9 +55,40 @@ async def test_a_leased_step_comes_with_its_turn(journal: WholeJournal, cancelle
     assert step.turn == replace(turn, steps=dict.fromkeys(BOTH, StepState.PENDING))
     loaded = await journal.load("t1")
     assert loaded == step.turn  # to the core a leased step is a pending one
-    row = await journal.step(step.id)
-    assert row is not None
-    assert row.state == "leased"
+    assert [row.kind for row in await journal.outbox("leased")] == [CANCEL]
+
+
+async def test_a_step_can_be_leased_in_the_change_that_makes_it_owed(
+    journal: WholeJournal, cancelled: Callable[..., Turn]
+) -> None:
+    lease = Lease(kind=CANCEL, until=50.0)
+    await journal.submit(Change(turn=cancelled(), owed=BOTH, lease=lease, at=10.0))
+    assert await journal.lease(now=49.0, until=90.0, limit=10) == []
+    (step,) = await journal.lease(now=50.0, until=90.0, limit=10)  # nobody has told what became of it
+    assert (step.kind, step.attempts, step.idempotency_key) == (CANCEL, 0, "t1:cancel")
+
+
+async def test_the_next_step_can_be_leased_in_the_change_that_delivers_the_one_before(
+    journal: WholeJournal, cancelled: Callable[..., Turn]
+) -> None:
+    turn = cancelled()
+    await journal.submit(Change(turn=turn, owed=BOTH, lease=Lease(kind=CANCEL, until=50.0), at=10.0))
+    update = StepUpdate(turn_id="t1", kind=CANCEL, state=StepState.DELIVERED, attempts=1, due_at=11.0)
+    await journal.submit(Change(turn=turn, update=update, lease=Lease(kind=ROLLBACK, until=50.0), at=11.0))
+    assert await journal.lease(now=49.0, until=90.0, limit=10) == []
+    assert await journal.release_leases() == 1
+    (step,) = await journal.lease(now=49.0, until=90.0, limit=10)
+    assert step.kind is ROLLBACK
+
+
+@pytest.mark.parametrize("state", [StepState.DELIVERED, StepState.DEAD, StepState.DROPPED])
+async def test_what_is_over_is_not_leased(
+    journal: WholeJournal, cancelled: Callable[..., Turn], state: StepState
+) -> None:
+    await owe(journal, cancelled(), CANCEL)
+    await tell(journal, "t1", CANCEL, state)
+    await journal.submit(Change(turn=cancelled(), lease=Lease(kind=CANCEL, until=50.0), at=11.0))
+    assert (await journal.steps_of("t1"))[0].state == state
 
 
 async def test_a_step_waits_for_the_earlier_ones_of_its_turn(
@@ -190,7 +221,8 @@ async def test_a_dead_step_can_be_owed_again(journal: WholeJournal, cancelled: C
     await owe(journal, turn, CANCEL, at=15.0)
     assert await journal.dead_steps() == []
     (step,) = await journal.lease(now=20.0, until=50.0, limit=10)
-    assert (step.id, step.attempts, step.idempotency_key) == (dead.id, 0, "t1:cancel")
+    assert (step.attempts, step.idempotency_key) == (0, "t1:cancel")
+    assert [row.id for row in await journal.outbox("leased")] == [dead.id]
 
 
 @pytest.mark.parametrize("leased", [True, False])

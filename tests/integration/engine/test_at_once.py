@@ -1,0 +1,191 @@
+"""What a live turn comes to owe is made at once: leased in the change that makes it owed, found by nobody else."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+
+from sidecar.engine.results import KEPT
+from sidecar.turn.events import DownstreamGone, IdsLearned
+from sidecar.turn.state import Cause, State
+from tests.fakes.admin_api import DONE, FAILED
+from tests.fakes.engine import CANCEL, CONFIRM, CONFIRM_PLAN, LEASE_S, ROLLBACK, Engine, locked
+from tests.fakes.waiting import eventually
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+    from sidecar.engine.live import LiveTurn
+    from tests.fakes.admin_api import ScriptedAdminApi
+    from tests.fakes.engine import ManualClock
+
+GONE = DownstreamGone(at=1001.0, cause=Cause.RESET)
+TOLD = IdsLearned(at=1000.5, captured={"conversation_id": "c1"})
+
+
+@pytest.fixture
+async def engine(start: Callable[..., Awaitable[Engine]]) -> AsyncIterator[Engine]:
+    """A running one."""
+    engine = await start(alone=True)
+    engine.dispatcher.start()
+    yield engine
+    assert not engine.driver._taken
+
+
+async def told(engine: Engine, turn_id: str = "t1") -> LiveTurn:
+    """Give a turn whose conversation is known."""
+    live = await engine.open(turn_id)
+    await engine.driver.feed(live, TOLD)
+    return live
+
+
+async def is_settled(engine: Engine, turn_id: str = "t1") -> State:
+    async with asyncio.timeout(10):
+        while (state := await engine.state(turn_id)) in {State.OPEN, State.CANCELLING, State.CONFIRMING}:
+            pass
+    return state
+
+
+async def test_the_journal_is_asked_neither_for_the_steps_nor_for_the_turn(
+    engine: Engine, admin: ScriptedAdminApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[str] = []
+    for name in ("lease", "load"):
+        monkeypatch.setattr(engine.journal, name, lambda *_, name=name, **__: looked.append(name))
+    live = await told(engine)
+    await engine.driver.feed(live, GONE)
+    engine.driver.release(live)
+    monkeypatch.undo()
+    assert await is_settled(engine) is State.CANCELLED
+    assert admin.kinds == [("t1", CANCEL), ("t1", ROLLBACK)]
+    assert [made.key for made in admin.made] == ["t1:cancel", "t1:rollback"]
+    assert looked == []
+    await eventually(lambda: not engine.driver.live_count)
+    assert engine.driver.standing._noted == {}
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_the_cancel_call_waits_for_no_commit_and_the_rollback_does(
+    engine: Engine, admin: ScriptedAdminApi
+) -> None:
+    live = await told(engine)
+    with locked(engine.path):
+        durable = engine.driver.feed(live, GONE)
+        engine.driver.release(live)
+        await eventually(lambda: admin.made and not admin.under_way)
+        assert await engine.state("t1") is State.OPEN
+        assert not await engine.outbox()
+        assert not durable.done()
+        assert admin.kinds == [("t1", CANCEL)]
+    assert await is_settled(engine) is State.CANCELLED
+    assert admin.kinds == [("t1", CANCEL), ("t1", ROLLBACK)]
+    assert set((await engine.outbox()).values()) == {"delivered"}
+
+
+async def test_what_a_crash_leaves_of_it_is_made_again_with_the_same_keys(
+    start: Callable[..., Awaitable[Engine]], engine: Engine, admin: ScriptedAdminApi
+) -> None:
+    hanging = admin.hang(ROLLBACK, "t1")
+    await engine.driver.feed(await told(engine), GONE)
+    await eventually(lambda: admin.kinds == [("t1", CANCEL), ("t1", ROLLBACK)])
+    assert (await engine.outbox())["t1", ROLLBACK] == "leased"
+    await engine.stop()
+    hanging.set_result(DONE)
+    again = await start()
+    await again.work()
+    assert await again.state("t1") is State.CANCELLED
+    assert [made.key for made in admin.made if made.kind is ROLLBACK] == ["t1:rollback"] * 2
+
+
+async def test_a_lease_keeps_others_away_and_runs_out(
+    engine: Engine, admin: ScriptedAdminApi, clock: ManualClock
+) -> None:
+    hanging = admin.hang(CANCEL, "t1")
+    await engine.driver.feed(await told(engine), GONE)
+    assert (await engine.outbox())["t1", CANCEL] == "leased"
+    assert await engine.journal.next_due_at() == clock.now + LEASE_S
+    hanging.set_result(DONE)
+    assert await is_settled(engine) is State.CANCELLED
+
+
+async def test_what_failed_is_left_to_the_outbox(engine: Engine, admin: ScriptedAdminApi, clock: ManualClock) -> None:
+    admin.script(CANCEL, FAILED)
+    live = await told(engine)
+    await engine.driver.feed(live, GONE)
+    engine.driver.release(live)
+    async with asyncio.timeout(10):
+        while not (await engine.steps())["t1", CANCEL].attempts:
+            pass
+    assert await engine.outbox() == {("t1", CANCEL): "pending", ("t1", ROLLBACK): "pending"}
+    clock.move(60.0)
+    engine.owed.set()
+    assert await is_settled(engine) is State.CANCELLED
+    assert [made.key for made in admin.made] == ["t1:cancel", "t1:cancel", "t1:rollback"]
+
+
+async def test_without_a_place_it_waits_for_one(
+    start: Callable[..., Awaitable[Engine]], admin: ScriptedAdminApi
+) -> None:
+    engine = await start(concurrency_max=1)
+    engine.dispatcher.start()
+    hanging = admin.hang(CANCEL, "t1")
+    for turn_id in ("t1", "t2"):
+        await engine.abandon(await engine.open(turn_id), f"c-{turn_id}")
+    assert (await engine.outbox())["t2", CANCEL] == "pending"
+    hanging.set_result(DONE)
+    for turn_id in ("t1", "t2"):
+        assert await is_settled(engine, turn_id) is State.CANCELLED
+    assert admin.under_way_max == 1
+
+
+async def test_a_rollback_waits_for_another_turn_in_the_conversation(engine: Engine, admin: ScriptedAdminApi) -> None:
+    second = await engine.open("second", begins=False, conversation_id="c1")
+    await engine.driver.feed(await told(engine), GONE)
+    async with asyncio.timeout(10):
+        while (await engine.outbox())["t1", CANCEL] != "delivered":
+            pass
+    assert (await engine.outbox())["t1", ROLLBACK] == "pending"
+    await engine.deliver(second)
+    engine.owed.set()
+    assert await is_settled(engine) is State.CANCELLED
+    assert ("t1", ROLLBACK) not in admin.kinds
+    assert (await engine.steps())["t1", ROLLBACK].error == KEPT
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_a_rollback_that_becomes_owed_meanwhile_waits_until_that_is_durable(
+    engine: Engine, admin: ScriptedAdminApi
+) -> None:
+    """The id shows while the cancel call is under way: its change is not in the journal yet when that ends."""
+    hanging = admin.hang(CANCEL, "t1")
+    live = await engine.open("t1")
+    await engine.driver.feed(live, GONE)
+    with locked(engine.path):
+        learned = engine.driver.feed(live, IdsLearned(at=1001.0, captured={"conversation_id": "c1"}))
+        hanging.set_result(DONE)
+        await eventually(lambda: not engine.dispatcher._attempts)
+        assert not learned.done()
+        assert admin.kinds == [("t1", CANCEL)]
+    engine.driver.release(live)
+    assert await is_settled(engine) is State.CANCELLED
+    assert admin.kinds == [("t1", CANCEL), ("t1", ROLLBACK)]
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_a_confirm_waits_for_the_commit(start: Callable[..., Awaitable[Engine]], admin: ScriptedAdminApi) -> None:
+    engine = await start(plan=CONFIRM_PLAN)
+    engine.dispatcher.start()
+    await engine.deliver(await engine.open("t1"), "c1")
+    assert (await engine.outbox())["t1", CONFIRM] != "pending"
+    assert await is_settled(engine) is State.COMPLETED
+    assert admin.kinds == [("t1", CONFIRM)]
+
+
+async def test_a_stopped_dispatcher_takes_nothing(engine: Engine, admin: ScriptedAdminApi) -> None:
+    live = await told(engine)
+    await engine.dispatcher.stop()
+    await engine.driver.feed(live, GONE)
+    assert await engine.outbox() == {("t1", CANCEL): "pending", ("t1", ROLLBACK): "pending"}
+    assert not admin.made
