@@ -92,7 +92,7 @@ class Change:
 
         Whatever is committed later is on the disk later, so nobody can be let in by what a crash then undoes.
         """
-        return self.update is None or self.update.state not in _RESULTS
+        return self.haste is not Haste.LATER and (self.update is None or self.update.state not in _RESULTS)
 
     def due_at(self, kind: StepKind) -> float:
         """Say when an owed step is to be made."""

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from sidecar.engine.ports import Change
-    from sidecar.journal.rows import Values
+    from sidecar.journal.rows import Placed, Values
     from sidecar.turn.state import StepKind
 
 
@@ -26,7 +26,7 @@ class Batch(NamedTuple):
     """A named query and the rows to run it over."""
 
     query: str
-    rows: list[Values]
+    rows: Sequence[Values | Placed]
 
 
 _StepKey: TypeAlias = "tuple[str, StepKind]"
@@ -48,7 +48,7 @@ def batches(changes: Sequence[Change]) -> Iterator[Batch]:
     yield from _batch("put_tombstone", (tombstone_values(change.tombstone) for change in changes if change.tombstone))
 
 
-def _batch(query: str, rows: Iterable[Values]) -> Iterator[Batch]:
+def _batch(query: str, rows: Iterable[Values | Placed]) -> Iterator[Batch]:
     listed = list(rows)
     if listed:
         yield Batch(query, listed)

@@ -22,7 +22,10 @@ if TYPE_CHECKING:
 
     from sidecar.engine.ports import Lease, StepUpdate
 
-Values: TypeAlias = "Mapping[str, str | float | bytes | None]"
+Value: TypeAlias = "str | float | bytes | None"
+Values: TypeAlias = "Mapping[str, Value]"
+Placed: TypeAlias = "tuple[Value, ...]"
+"""Values by their places, where there are many, and often."""
 Member = TypeVar("Member", bound="StrEnum")
 
 RANK: Final[Mapping[StepKind, int]] = MappingProxyType({kind: rank for rank, kind in enumerate(StepKind)})
@@ -33,31 +36,34 @@ NO_STEP: Final = ""
 _JSON: Final = json.JSONEncoder(separators=(",", ":"))
 
 
-def turn_values(turn: Turn) -> Values:
-    """Give a turn's columns. Its steps stand in the outbox, its plan in the configuration."""
+def turn_values(turn: Turn) -> Placed:
+    """Give a turn's columns, in the order of `put_turn`. Its steps stand in the outbox, its plan in the configuration.
+
+    Raises ValueError for a state that is none: the file's own checks are not asked (see `connection`).
+    """
     others = {name: value for name, value in turn.captured.items() if name not in _WITH_COLUMN}
-    return {
-        "id": turn.id,
-        "route": turn.route,
-        "principal": turn.principal,
-        "request_id": turn.request_id,
-        "conversation_id": turn.conversation_id,
-        "temp_id": turn.temp_id,
-        "captured": _JSON.encode(others),
-        "begins": turn.begins,
-        "state": turn.state,
-        "cause": turn.cause,
-        "created_at": turn.created_at,
-        "answer_began_at": turn.answer_began_at,
-        "answered_at": turn.answered_at,
-        "confirmed_at": turn.confirmed_at,
-        "cancelled_at": turn.cancelled_at,
-        "settled_at": turn.settled_at,
-        "traceparent": turn.traceparent,
-        "owner": turn.owner,
-        "looks": turn.looks,
-        "rollbacks": turn.rollbacks,
-    }
+    return (
+        turn.id,
+        turn.route,
+        turn.principal,
+        turn.request_id,
+        turn.conversation_id,
+        turn.temp_id,
+        _JSON.encode(others) if others else "{}",
+        turn.begins,
+        State(turn.state),
+        turn.cause,
+        turn.created_at,
+        turn.answer_began_at,
+        turn.answered_at,
+        turn.confirmed_at,
+        turn.cancelled_at,
+        turn.settled_at,
+        turn.traceparent,
+        turn.owner,
+        turn.looks,
+        turn.rollbacks,
+    )
 
 
 def owed_values(turn: Turn, kind: StepKind, at: float, due_at: float) -> Values:
@@ -79,12 +85,12 @@ def lease_values(turn_id: str, lease: Lease) -> Values:
 
 
 def update_values(update: StepUpdate, at: float) -> Values:
-    """Give the columns that an attempt's result changes."""
+    """Give the columns that an attempt's result changes. Raises ValueError for a state that is none."""
     return {
         "turn_id": update.turn_id,
         "kind": update.kind,
         "rank": RANK[update.kind],
-        "state": update.state,
+        "state": StepState(update.state),
         "attempts": update.attempts,
         "due_at": update.due_at,
         "error": update.error,

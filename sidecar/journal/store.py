@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from sidecar.engine.ports import Neighbours
 from sidecar.engine.share import Share
 from sidecar.engine.standing import TurnIds
-from sidecar.journal.connection import Reader, Writer, connected, faults_told
+from sidecar.journal.connection import TRUSTED, Reader, Writer, connected, faults_told
 from sidecar.journal.group_commit import GroupCommit
 from sidecar.journal.lock import OwnerLock
 from sidecar.journal.queries import QUERIES
@@ -110,6 +110,7 @@ class SqliteJournal(JournalReads):
             with refusals(path):
                 writing = await resources.enter_async_context(connected(path))
                 key = await (prepare(writing, path, clock) if own else attach(writing, path))
+                await writing.execute(TRUSTED)
                 reading = await resources.enter_async_context(connected(path))
                 await reading.execute("PRAGMA query_only = ON")
             return cls(

@@ -25,6 +25,10 @@ VALUES (7, 't1', 'cancel', 1, 'leased', 3, 101.0, 130.0, 0, 't1:cancel', 100.5),
        (12, 't1', 'verify', 4, 'pending', 0, 200.0, NULL, 0, 't1:verify', 100.5);
 DELETE FROM outbox WHERE id = 12;
 INSERT INTO orders (turn_id, given_at) VALUES ('t1', 102.0);
+INSERT INTO turns (id, route, principal, request_id, captured, begins, state, created_at, settled_at, looks, rollbacks)
+VALUES ('t2', '/chat', 'p1', 'r2', '{}', 1, 'open', 100.0, NULL, 0, 0),
+       ('t3', '/chat', 'p1', 'r3', '{}', 1, 'completed', 10.0, 20.0, 0, 0),
+       ('t4', '/chat', 'p1', 'r4', '{}', 1, 'unresolved', 10.0, 20.0, 0, 0);
 """
 
 
@@ -45,6 +49,9 @@ async def test_the_first_version_is_brought_up_to_date(
     assert await journal.release_leases() == 1
     (owed,) = await journal.lease(now=150.0, until=160.0, limit=5)
     assert (owed.kind, owed.attempts, owed.idempotency_key) == (StepKind.CANCEL, 3, "t1:cancel")
+    assert [turn.id for turn in await journal.unsettled()] == ["t2"]
+    assert await journal.prune(settled_before=30.0, now=150.0) == 1
+    assert {turn.id for turn in await journal.turns()} == {"t1", "t2", "t4"}
     with closing(sqlite3.connect(path)) as database:
         assert database.execute("SELECT seq FROM sqlite_sequence WHERE name = 'outbox'").fetchone() == (12,)
         assert database.execute("PRAGMA foreign_key_check").fetchall() == []
