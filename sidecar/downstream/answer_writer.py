@@ -80,6 +80,11 @@ class AnswerWriter:
         self._tally.bytes_down += len(data)
         self._write(data)
 
+    @property
+    def plain(self) -> bool:
+        """Whether the rest of the body is written as it came."""
+        return self._coding is Coding.AS_CAME and not self._held
+
     def write_frame(self, frame: bytes) -> None:
         """Write a frame of our own into the body."""
         self._write(encode_frame(frame, self._coding))

@@ -71,13 +71,10 @@ class ChatExchange(TurnExchange):
         if self._announcement is not None and self._turn.temp_id is not None:
             self._answer.write_frame(self._announcement.first(self._turn.temp_id))
 
-    def body_received(self, data: bytes, framing: Framing, *, last: bool) -> None:
+    def _take_piece(self, piece: Piece, *, last: bool) -> None:
         """Pass bytes on as they come, but hold back the answer's end until it is durable."""
-        if last:
-            self._upstream = None  # the pool has it back
-        piece = Piece(data, framing.spans)
         if self._unseen is not None:
-            self._unseen.count(len(data))
+            self._unseen.count(len(piece.data))
         terminal_at = self._scan.piece(piece)
         self._learn(self._scan.take())
         if self._over.done():
@@ -110,6 +107,15 @@ class ChatExchange(TurnExchange):
         turn = self._turn
         return self._scan.may_tell(frozenset().union(*turn.plan.needs.values()) - turn.captured.keys())
 
+    def downstream_drained(self) -> None:
+        """Let the upstream go on, unless the answer's end is held back: what comes behind it would be, too."""
+        if self._held is None or self._over.done():
+            super().downstream_drained()
+
+    @property
+    def _heedless(self) -> bool:
+        return self._scan.over and self._announcement is None
+
     def answer_failed(self, error: PeerError) -> None:
         """Fail; but where the answer's end is only held back, show that first."""
         if self._held is not None:
@@ -133,6 +139,7 @@ class ChatExchange(TurnExchange):
         before, end = piece.split(terminal_at or 0)
         self._write_piece(before)
         self._held = Held([end], last, by_terminal=terminal_at is not None)
+        self._plain = False
         if not last:
             self.downstream_full()
         self._end_turn_answer().add_done_callback(self._show_end)

@@ -17,7 +17,7 @@ import structlog
 from sidecar.downstream.answer_writer import AnswerWriter
 from sidecar.downstream.answers import answer_for
 from sidecar.downstream.body import Piece
-from sidecar.downstream.headers import forwarded
+from sidecar.downstream.headers import onward
 from sidecar.downstream.tally import DOWNSTREAM_LEFT, Tally, log_exchange
 from sidecar.downstream.trace import trace_of
 from sidecar.downstream.tunnel import Tunnel
@@ -25,7 +25,6 @@ from sidecar.downstream.upload import Upload
 from sidecar.errors import BugError, SidecarError
 from sidecar.turn.state import Cause
 from sidecar.wire.fields import head_bytes
-from sidecar.wire.request_head import authority_of
 
 if TYPE_CHECKING:
     import asyncio
@@ -61,6 +60,7 @@ class Exchange:
         self._over: asyncio.Future[None] = loop.create_future()
         self._answer = AnswerWriter(connection, request, self.tally)
         self._upstream: UpstreamConnection | None = None
+        self._plain = False  # the answer's bytes are only passed on now, as most of a stream's are
         self._upload = Upload(request.body, self)
         self._task: asyncio.Task[None] | None = None
         self._trace = trace_of(edge.tracer, request, scheme=connection.peer.scheme)
@@ -137,7 +137,7 @@ class Exchange:
         """Send head and the body so far; the rest of the body follows as it comes."""
         self._upstream = upstream
         upstream.begin(self, method=self._request.method, offers_upgrade=self._offers_upgrade)
-        self._upload.begin(upstream, head_bytes(self._request_line(), fields))
+        self._upload.begin(upstream, head_bytes(self._request.line, fields))
         self._request.let_go()
 
     async def _send_again(self, request: bytes) -> None:
@@ -158,21 +158,16 @@ class Exchange:
             self._fail(error)
 
     @property
+    def _heedless(self) -> bool:
+        """Whether nothing of the rest of the answer but its end matters here."""
+        return True
+
+    @property
     def _offers_upgrade(self) -> bool:
         return self._request.upgrade is not None
 
-    def _request_line(self) -> bytes:
-        request = self._request
-        return b"%b %b HTTP/1.1" % (request.method.encode(), request.raw_target)
-
     def _request_fields(self) -> list[Field]:
-        came = self._request.fields
-        fields = forwarded(came, self._connection.peer)
-        if b"host" not in came.by_name:
-            fields.insert(0, (b"Host", authority_of(self._request.raw_target) or self._edge.pool.host))
-        upgrade = self._request.upgrade if self._offers_upgrade else None
-        if upgrade is not None:
-            fields += [(b"Connection", b"Upgrade"), (b"Upgrade", upgrade)]
+        fields = onward(self._request, self._connection.peer, host=self._edge.pool.host, upgrades=self._offers_upgrade)
         return fields if self._trace is None else self._trace.onward(fields)
 
     # -- from the upstream (Requester) ---------------------------------------------------------------------------------
@@ -207,11 +202,13 @@ class Exchange:
 
     def body_received(self, data: bytes, framing: Framing, *, last: bool) -> None:
         """Write bytes of the answer as they came."""
+        if self._plain and not last:
+            self.tally.bytes_down += len(data)
+            self._connection.write(data)
+            return
         if last:
             self._upstream = None  # the pool has it back
-        self._write_piece(Piece(data, framing.spans))
-        if last:
-            self._end_answer()
+        self._take_piece(Piece(data, framing.spans), last=last)
 
     def answer_failed(self, error: PeerError) -> None:
         """Take note: the upstream broke off or was silent for too long."""
@@ -222,6 +219,11 @@ class Exchange:
         else:
             self._fail(error)
 
+    def _take_piece(self, piece: Piece, *, last: bool) -> None:
+        self._write_piece(piece)
+        if last:
+            self._end_answer()
+
     def _take_head(self, head: Head) -> None:
         self._upload.again = None
         self.tally.status = head.status
@@ -229,6 +231,7 @@ class Exchange:
 
     def _write_piece(self, piece: Piece) -> None:
         self._answer.write_piece(piece)
+        self._plain = self._answer.plain and self._heedless and not self._over.done()
         if self._connection.writing_paused and self._upstream is not None:
             self._upstream.pause_reading()
 
@@ -269,6 +272,7 @@ class Exchange:
     def _finish(self, *, keep: bool | None = None) -> None:
         if keep is not None:
             self._answer.keeps = keep
+        self._plain = False
         if not self._over.done():
             self._over.set_result(None)
 

@@ -11,10 +11,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from sidecar.wire.fields import without
+from sidecar.wire.request_head import authority_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from sidecar.downstream.request import Request
     from sidecar.wire.fields import Field, Fields
 
 HOP_BY_HOP: Final = frozenset({b"connection", b"keep-alive", b"proxy-connection", b"te", b"upgrade"})
@@ -41,6 +43,16 @@ def end_to_end(fields: Fields) -> list[Field]:
     dropped = fields.options(b"connection") - _UNSTRIPPABLE
     dropped |= HOP_BY_HOP
     return [field for field in fields if field[0].lower() not in dropped]
+
+
+def onward(request: Request, peer: Peer, *, host: bytes, upgrades: bool) -> list[Field]:
+    """Give a request's fields as the upstream is sent them. `host` stands in where none came (HTTP/1.0)."""
+    fields = forwarded(request.fields, peer)
+    if b"host" not in request.fields.by_name:
+        fields.insert(0, (b"Host", authority_of(request.raw_target) or host))
+    if upgrades and request.upgrade is not None:
+        fields += [(b"Connection", b"Upgrade"), (b"Upgrade", request.upgrade)]
+    return fields
 
 
 def forwarded(fields: Fields, peer: Peer) -> list[Field]:

@@ -67,8 +67,11 @@ class Line(asyncio.Protocol):
     def write(self, data: bytes) -> None:
         """Write bytes, unless downstream is gone."""
         if self.departed is None and not self._closing and data:
+            stall = self._stall
+            if not stall.watched:
+                stall.begin()
+            stall.written += len(data)
             self._transport.write(data)
-            self._stall.wrote(len(data))
 
     def end_writing(self) -> None:
         """Say that nothing more will come, so that a body without framing ends; the connection stays to be asked."""

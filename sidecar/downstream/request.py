@@ -182,6 +182,11 @@ class Request:
         """The protocols that downstream offers to switch to, if any."""
         self.body = body
 
+    @property
+    def line(self) -> bytes:
+        """The request line as the upstream is sent it."""
+        return b"%b %b HTTP/1.1" % (self.method.encode(), self.raw_target)
+
     def let_go(self) -> None:
         """Forget the fields, which are more than all the rest, once they are on their way and nobody needs them."""
         self.fields = NO_FIELDS

@@ -28,6 +28,11 @@ class AnswerScan:
         self._scanner: StreamScanner | None = None
         self._begun = False
 
+    @property
+    def over(self) -> bool:
+        """Whether there is nothing left to look for."""
+        return self._begun and self._scanner is None
+
     def may_tell(self, names: Collection[str]) -> bool:
         """Say whether the rest of the answer may still tell any of these: whether a source of theirs looks there."""
         if self._begun:

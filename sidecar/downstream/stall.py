@@ -30,7 +30,7 @@ class Written(Protocol):
 class StallWatch:
     """The watch over one connection."""
 
-    __slots__ = ("_connection", "_limit_s", "_looks", "_loop", "_since", "_taken", "_watched", "_written")
+    __slots__ = ("_connection", "_limit_s", "_looks", "_loop", "_since", "_taken", "watched", "written")
 
     def __init__(
         self, loop: asyncio.AbstractEventLoop, looks: Deadlines[StallWatch], limit_s: float, connection: Written
@@ -40,28 +40,28 @@ class StallWatch:
         self._looks = looks
         self._limit_s = limit_s
         self._connection = connection
-        self._written = 0
+        self.written = 0
+        """Bytes that were handed to the transport."""
         self._taken = 0
         self._since = 0.0
-        self._watched = False
+        self.watched = False
+        """Whether it is looked at; whoever writes has it `begin` where it is not."""
 
-    def wrote(self, count: int) -> None:
-        """Take note of bytes that were handed to the transport."""
-        if not self._watched:
-            self._taken, self._since = self._written, self._loop.time()
-            self._look_later()
-        self._written += count
+    def begin(self) -> None:
+        """Begin to look: bytes are about to be handed to the transport, and so far the peer has taken all."""
+        self._taken, self._since = self.written, self._loop.time()
+        self._look_later()
 
     def end(self) -> None:
         """Look no more; harmless when done twice."""
-        self._watched = False
+        self.watched = False
         self._looks.stop(self)
 
     def look(self) -> None:
         """Look whether anything was taken since the last time."""
-        self._watched = False
+        self.watched = False
         outstanding, now = self._connection.unacknowledged(), self._loop.time()
-        taken = self._written - outstanding
+        taken = self.written - outstanding
         if taken != self._taken:
             self._taken, self._since = taken, now
         elif outstanding and now - self._since >= self._limit_s:
@@ -71,5 +71,5 @@ class StallWatch:
             self._look_later()
 
     def _look_later(self) -> None:
-        self._watched = True
+        self.watched = True
         self._looks.start(self)

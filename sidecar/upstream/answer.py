@@ -48,6 +48,7 @@ class Answer:
         "framing",
         "informational",
         "keeps_alive",
+        "over",
         "surplus",
     )
 
@@ -64,19 +65,25 @@ class Answer:
         """By its head and framing, the connection outlives this answer."""
         self.surplus = False
         """Bytes came behind its end."""
-
-    @property
-    def over(self) -> bool:
-        """Whether the receiver has heard the end, or wants to hear nothing more."""
-        return self._receiver is None
+        self.over = False
+        """The receiver has heard the end, or wants to hear nothing more."""
 
     def feed(self, data: bytes) -> None:
         """Take in what came, and hand it on."""
         try:
-            if self.framing is None:
-                self._feed_heads(data)
-            else:
-                self._feed_body(data, self.framing)
+            framing = self.framing
+            if framing is None:
+                data = self._feed_heads(data)
+                framing = self.framing
+                if framing is None or not (data or framing.complete):
+                    return
+            belonging = framing.feed(data)
+            if belonging < len(data):
+                self.surplus = True
+                data = data[:belonging]
+            receiver = self._take_receiver() if framing.complete else self._receiver
+            if receiver is not None:
+                receiver.body_received(data, framing, last=framing.complete)
         except MalformedError as error:
             self.fail(UpstreamProtocolError(f"malformed answer: {error}"))
         except UpstreamProtocolError as error:
@@ -102,24 +109,25 @@ class Answer:
 
     def forget(self) -> None:
         """Let the receiver hear nothing more."""
-        self._receiver = None
+        self._take_receiver()
 
-    def _feed_heads(self, data: bytes) -> None:
-        """Take interim heads and the final one; what follows it is body."""
+    def _feed_heads(self, data: bytes) -> bytes:
+        """Take interim heads and the final one; give what follows that, which is body."""
         while self._receiver is not None:
             found = self._reader.feed(data)
             if found is None:
-                return
+                break
             raw, data = found
             head = parse_head(raw)
             if head.status >= HTTPStatus.OK:
-                self._take_final(head, data)
-                return
+                self._take_final(head, alone=not data)
+                return data
             if head.status == HTTPStatus.SWITCHING_PROTOCOLS:
                 self._switch(head, raw, data)
-                return
+                break
             self._count_informational()
             self._receiver.informational_received(head, raw)
+        return b""
 
     def _switch(self, head: Head, raw: bytes, behind: bytes) -> None:
         if not self._offers_upgrade:
@@ -128,29 +136,17 @@ class Answer:
         if receiver is not None:
             receiver.switched(head, raw, behind)
 
-    def _take_final(self, head: Head, behind: bytes) -> None:
+    def _take_final(self, head: Head, *, alone: bool) -> None:
         framing = self.framing = framing_for(head, self._method)
         self.keeps_alive = head.keeps_alive and not isinstance(framing, UntilCloseBody)
         if self._receiver is not None:
-            self._receiver.head_received(head, framing, alone=not behind and not framing.complete)
-        if behind or framing.complete:
-            self._feed_body(behind, framing)
+            self._receiver.head_received(head, framing, alone=alone and not framing.complete)
 
     def _count_informational(self) -> None:
         self.informational += 1
         if self.informational > INFORMATIONAL_MAX:
             raise UpstreamProtocolError(f"more than {INFORMATIONAL_MAX} interim answers")
 
-    def _feed_body(self, data: bytes, framing: Framing) -> None:
-        belonging = framing.feed(data)
-        if belonging < len(data):
-            self.surplus = True
-            data = data[:belonging]
-        last = framing.complete
-        receiver = self._take_receiver() if last else self._receiver
-        if receiver is not None:
-            receiver.body_received(data, framing, last=last)
-
     def _take_receiver(self) -> AnswerReceiver | None:
-        receiver, self._receiver = self._receiver, None
+        receiver, self._receiver, self.over = self._receiver, None, True
         return receiver

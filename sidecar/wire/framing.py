@@ -122,6 +122,21 @@ class ChunkedBody(Framing):
 
     def feed(self, data: bytes) -> int:
         """Claim all bytes up to the end of the trailer section."""
+        if not (self._left or self._in_trailer or self._held):
+            match = self._size_line.match(data)
+            if match is not None and self._is_one_chunk(data, int(match[1], 16), match.end()):
+                return len(data)
+        return self._feed_parts(data)
+
+    def _is_one_chunk(self, data: bytes, size: int, start: int) -> bool:
+        """Say whether the data is one whole chunk, as nearly all of a stream is: there is nothing to remember of it."""
+        stop = start + size
+        if size == 0 or len(data) != stop + len(_CRLF) or not data.endswith(_CRLF):
+            return False
+        self.spans = [(start, stop)]
+        return True
+
+    def _feed_parts(self, data: bytes) -> int:
         self.spans = []
         position, stop = 0, len(data)
         while position < stop and not self.complete:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from sidecar.downstream.chat import ChatExchange
 from tests.fakes.scene import scene
 from tests.fakes.waiting import eventually, loop_turns
 from tests.integration.chat.talk import END, PLAIN, begin, begin_answer, chunk, head
@@ -11,6 +12,9 @@ from tests.integration.chat.talk import END, PLAIN, begin, begin_answer, chunk, 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import pytest
+
+    from sidecar.downstream.body import Piece
     from tests.fakes.scene import Scene
 
 DONE = b"data: [DONE]\n\n"
@@ -63,6 +67,34 @@ async def test_a_terminal_frame_waits_and_all_that_follows_it(tmp_path: Path) ->
             assert await talk.client.until(b"\n\n") == b"18\r\ndata: hi\n\n"
             await talk.peer.send(chunk(b": bye\n\n"), END)
             await loop_turns(200)
+            assert talk.client.nothing_came()
+        assert await talk.client.until(END) == DONE + b"\r\n" + chunk(b": bye\n\n") + END
+        await talk.settle("completed")
+
+
+async def test_while_the_end_waits_no_more_is_read_though_the_client_catches_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    holding: list[ChatExchange] = []
+    hold = ChatExchange._hold
+
+    def note(exchange: ChatExchange, piece: Piece, terminal_at: int | None, *, last: bool) -> None:
+        hold(exchange, piece, terminal_at, last=last)
+        holding.append(exchange)
+
+    monkeypatch.setattr(ChatExchange, "_hold", note)
+    async with scene(tmp_path, chat={"terminal": ["data: [DONE]"]}) as running:
+        talk = await begin(running)
+        await talk.answer("Content-Type: text/event-stream")
+        async with running.journal_locked():
+            await talk.peer.send(chunk(DONE))
+            [exchange] = await eventually(lambda: holding)
+            assert await talk.client.until(b"\r\n") == b"e\r\n"
+            exchange.downstream_drained()  # as the connection says of a client that was behind until now
+            await talk.peer.send(chunk(b": bye\n\n"), END)
+            await loop_turns(200)
+            assert exchange._held is not None
+            assert len(exchange._held.pieces) == 1
             assert talk.client.nothing_came()
         assert await talk.client.until(END) == DONE + b"\r\n" + chunk(b": bye\n\n") + END
         await talk.settle("completed")

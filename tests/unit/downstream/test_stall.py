@@ -46,7 +46,9 @@ class Scene:
 
     def write(self, count: int) -> None:
         self.outstanding += count
-        self.watch.wrote(count)
+        if not self.watch.watched:
+            self.watch.begin()
+        self.watch.written += count
 
     def take(self, count: int) -> None:
         self.outstanding -= count
