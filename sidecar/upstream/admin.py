@@ -1,35 +1,32 @@
-"""The calls to the upstream's admin API, over aiohttp's client: one call, one outcome, never an exception.
+"""The calls to the upstream's admin API: one call, one outcome, never an exception.
 
 An answer's status decides, by the sets that the configuration names; its body matters only where the cancel call's
 answer is a source of captured values. Nothing is followed, remembered or silently repeated: a redirect is a failure,
-cookies are dropped, and the outbox alone tries again.
+cookies are dropped, proxies of the environment are not used, and the outbox alone tries again; but for what a kept
+connection provably did not carry.
 """
 
 from __future__ import annotations
 
+import json
 import time
 from typing import TYPE_CHECKING, Final
-
-import aiohttp
-from multidict import CIMultiDict
-from yarl import URL
+from urllib.parse import urlsplit
 
 from sidecar.capture.response import capture_cancel_answer
 from sidecar.capture.sources import Place, Source
 from sidecar.capture.template import render_header, render_json, render_path
-from sidecar.config import UnixAddress
-from sidecar.config.urls import address_of, is_https
+from sidecar.config import Upstream
 from sidecar.engine.ports import CallOutcome, Verdict
-from sidecar.errors import BugError
+from sidecar.errors import BugError, PeerError, UpstreamBusyError, UpstreamTimeoutError, UpstreamUnreachableError
 from sidecar.turn.state import NOTHING, StepKind
+from sidecar.upstream.asked import Gathered, Question, ask
+from sidecar.upstream.pool import UpstreamPool
 from sidecar.upstream.retry_after import retry_after_s
-from sidecar.upstream.tls import client_tls
 from sidecar.upstream.unreachable import why_unreachable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-
-    from aiohttp import ClientHandlerType, ClientRequest, ClientResponse, ClientSession
 
     from sidecar.config import Admin, Call, ClientTls
     from sidecar.turn.state import Turn
@@ -37,7 +34,11 @@ if TYPE_CHECKING:
 ANSWER_BYTES_MAX: Final = 65_536
 KEEPALIVE_S: Final = 30.0
 
-_HEADERS: Final = {"User-Agent": "cancel-sidecar", "Accept-Encoding": "identity"}
+_FIELDS: Final = {"Accept": "*/*", "Accept-Encoding": "identity", "User-Agent": "cancel-sidecar"}
+_OURS: Final = frozenset({"content-length", "transfer-encoding", "connection"})
+"""Fields that say how the message itself is to be read."""
+_BODILESS: Final = frozenset({"GET", "HEAD", "DELETE", "OPTIONS"})
+"""Methods of which nobody expects a body, so that none need not be said (RFC 9110, 8.6)."""
 
 
 class AdminClient:
@@ -47,40 +48,21 @@ class AdminClient:
         self, admin: Admin, base_url: str, sources_of: Callable[[str], Mapping[str, tuple[Source, ...]]], tls: ClientTls
     ) -> None:
         self._admin = admin
-        self._address = address_of(base_url)
-        self._base_url = "http://localhost" if isinstance(self._address, UnixAddress) else base_url.rstrip("/")
-        self._tls = client_tls(tls, "admin.tls") if is_https(base_url) else None
-        self._server_name = tls.server_name if self._tls else None
         self._sources_of = sources_of
-        self._session: ClientSession | None = None
+        self._settings = _settings(admin, base_url, tls)
+        self._base_path = "" if base_url.startswith("unix:") else urlsplit(base_url).path.rstrip("/")
+        self._pool: UpstreamPool | None = None
 
     async def start(self) -> None:
-        """Open the session. Harmless when done twice."""
-        if self._session is not None:
-            return
-        self._session = aiohttp.ClientSession(
-            connector=self._connector(),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            timeout=aiohttp.ClientTimeout(total=self._admin.timeout_s),
-            headers=_HEADERS,
-            auto_decompress=False,
-            trust_env=False,
-            middlewares=(_never_repeat,),
-        )
-
-    def _connector(self) -> aiohttp.BaseConnector:
-        limit = self._admin.concurrency_max
-        if isinstance(self._address, UnixAddress):
-            return aiohttp.UnixConnector(self._address.path, limit=limit, keepalive_timeout=KEEPALIVE_S)
-        return aiohttp.TCPConnector(
-            ssl=self._tls or True, limit=limit, keepalive_timeout=KEEPALIVE_S, use_dns_cache=False
-        )
+        """Make ready for calls. Harmless when done twice. Raises ConfigError for TLS."""
+        if self._pool is None:
+            self._pool = UpstreamPool(self._settings, section="admin.tls")
 
     async def close(self) -> None:
-        """Close the session. Harmless when done twice."""
-        session, self._session = self._session, None
-        if session is not None:
-            await session.close()
+        """Close the kept connections. Harmless when done twice."""
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            await pool.close()
 
     async def call(self, kind: StepKind, turn: Turn, *, idempotency_key: str) -> CallOutcome:
         """Make a step's call once. Never raises for what the peer does: a failure is an outcome."""
@@ -111,32 +93,91 @@ class AdminClient:
         extra: Mapping[str, str],
         sources: Mapping[str, tuple[Source, ...]],
     ) -> CallOutcome:
-        if self._session is None:
+        pool, admin = self._pool, self._admin
+        if pool is None:
             raise BugError("an admin call was made before the client was started")
         missing = call.needs - values.keys()
         if missing:
             return _failed(f"unknown: {', '.join(sorted(missing))}")
         try:
-            async with self._session.request(
-                call.method,
-                URL(self._base_url + render_path(call.path, values), encoded=True),
-                headers=self._headers(call, values, extra),
-                json=None if call.json_ is None else render_json(call.json_, values),
-                allow_redirects=False,
-                server_hostname=self._server_name,
-            ) as response:
-                return await _outcome(call, response, sources, values)
+            question = self._question(pool.host.decode(), call, values, extra)
+            answer = await ask(pool, question, timeout_s=admin.timeout_s, bytes_max=ANSWER_BYTES_MAX)
         except TimeoutError:
-            return _failed(f"no answer within {self._admin.timeout_s:g} s")
-        except (aiohttp.ClientError, OSError, ValueError) as error:
-            return _failed(_reason(error))
+            return self._late()
+        except (PeerError, ValueError) as error:
+            return self._unmade(error)
+        return self._outcome(call, answer, sources, values)
 
-    def _headers(self, call: Call, values: Mapping[str, str], extra: Mapping[str, str]) -> CIMultiDict[str]:
+    def _question(self, host: str, call: Call, values: Mapping[str, str], extra: Mapping[str, str]) -> Question:
         """Lay the call's fields over the API's, and both over our own."""
-        headers = CIMultiDict(extra)
-        headers.update(self._admin.headers)
-        headers.update({name: render_header(value, values) for name, value in call.headers.items()})
-        return headers
+        filled = {name: render_header(value, values) for name, value in call.headers.items()}
+        laid = ({"Host": host}, _FIELDS, extra, self._admin.headers, filled)
+        fields = {name.lower(): (name, value) for one in laid for name, value in one.items()}
+        body = b""
+        if call.json_ is not None:
+            body = json.dumps(render_json(call.json_, values)).encode()
+            fields.setdefault("content-type", ("Content-Type", "application/json"))
+        for name in _OURS:
+            fields.pop(name, None)
+        if body or call.method not in _BODILESS:
+            fields["content-length"] = ("Content-Length", str(len(body)))
+        target = self._base_path + render_path(call.path, values)
+        return Question.of(call.method, target, list(fields.values()), body)
+
+    def _outcome(
+        self, call: Call, answer: Gathered, sources: Mapping[str, tuple[Source, ...]], known: Mapping[str, str]
+    ) -> CallOutcome:
+        """Judge an answer. Where it has to tell ids, it counts only when it is whole, or too long to be read."""
+        head = answer.head
+        if head is None:
+            return self._late() if answer.error is None else self._unmade(answer.error)
+        if head.status in call.done:
+            whole = answer.whole or len(answer.body) > ANSWER_BYTES_MAX
+            if sources and not whole:
+                return self._late() if answer.error is None else self._unmade(answer.error)
+            body = bytes(answer.body[:ANSWER_BYTES_MAX])
+            captured = capture_cancel_answer(sources, body, known) if sources else NOTHING
+            return CallOutcome(verdict=Verdict.DONE, status=head.status, captured=captured)
+        if head.status in call.gone:
+            return CallOutcome(verdict=Verdict.GONE, status=head.status)
+        told, date = (_text(head.get(name)) for name in (b"retry-after", b"date"))
+        wait_s = retry_after_s(told, date=date, now=time.time())
+        error = f"answered {head.status}"
+        return CallOutcome(verdict=Verdict.FAILED, status=head.status, error=error, retry_after_s=wait_s)
+
+    def _late(self) -> CallOutcome:
+        return _failed(f"no answer within {self._admin.timeout_s:g} s")
+
+    def _unmade(self, error: Exception) -> CallOutcome:
+        """Say in a few words what went wrong; neither URL nor header may be in them."""
+        beneath = error.__context__
+        match error:
+            case UpstreamTimeoutError():
+                return self._late()
+            case UpstreamUnreachableError() | UpstreamBusyError() if isinstance(beneath, OSError | UnicodeError):
+                return _failed(f"cannot connect: {why_unreachable(beneath)}")
+            case PeerError():
+                malformed = str(error).startswith("malformed")
+                return _failed("answered no proper HTTP" if malformed else str(error))
+            case _:
+                return _failed(f"cannot be made: {type(error).__name__}")
+
+
+def _settings(admin: Admin, base_url: str, tls: ClientTls) -> Upstream:
+    """Give what the pool has to know. Places are the dispatcher's matter, but for those who ask in between."""
+    unix = base_url.startswith("unix:")
+    parts = urlsplit(base_url)
+    return Upstream(
+        url=base_url if unix else f"{parts.scheme}://{parts.netloc}",
+        tls=tls,
+        connect_timeout_s=admin.timeout_s,
+        queue_timeout_s=admin.timeout_s,
+        response_timeout_s=admin.timeout_s,
+        idle_timeout_s=admin.timeout_s,
+        connections_max=admin.concurrency_max,
+        idle_max=admin.concurrency_max,
+        idle_expiry_s=KEEPALIVE_S,
+    )
 
 
 def _awaited(sources: Mapping[str, tuple[Source, ...]], known: Mapping[str, str]) -> dict[str, tuple[Source, ...]]:
@@ -148,68 +189,9 @@ def _awaited(sources: Mapping[str, tuple[Source, ...]], known: Mapping[str, str]
     }
 
 
-async def _outcome(
-    call: Call, response: ClientResponse, sources: Mapping[str, tuple[Source, ...]], known: Mapping[str, str]
-) -> CallOutcome:
-    """Judge an answer. Where it has to tell ids, it counts only when it is whole."""
-    done = response.status in call.done
-    try:
-        body = await _read(response)
-    except (aiohttp.ClientError, OSError):
-        if done and sources:
-            raise
-        body = b""
-    if done:
-        captured = capture_cancel_answer(sources, body, known) if sources else NOTHING
-        return CallOutcome(verdict=Verdict.DONE, status=response.status, captured=captured)
-    if response.status in call.gone:
-        return CallOutcome(verdict=Verdict.GONE, status=response.status)
-    wait_s = retry_after_s(response.headers.get("Retry-After"), date=response.headers.get("Date"), now=time.time())
-    return CallOutcome(
-        verdict=Verdict.FAILED, status=response.status, error=f"answered {response.status}", retry_after_s=wait_s
-    )
-
-
-async def _read(response: ClientResponse) -> bytes:
-    """Give an answer's body, which frees its connection for the next call; a body too long loses the connection."""
-    body = bytearray()
-    async for piece in response.content.iter_any():
-        body += piece
-        if len(body) > ANSWER_BYTES_MAX:
-            response.close()
-            break
-    return bytes(body[:ANSWER_BYTES_MAX])
-
-
-async def _never_repeat(request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
-    """Keep aiohttp from sending GET, PUT and DELETE again, unasked, when a kept connection turns out closed.
-
-    It repeats after ServerDisconnectedError and ClientOSError (aiohttp#10790); told otherwise, it lets the failure out.
-    """
-    try:
-        return await handler(request)
-    except aiohttp.ClientConnectorError:
-        raise
-    except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
-        raise aiohttp.ClientConnectionError("closed before answering") from error
+def _text(value: bytes | None) -> str | None:
+    return None if value is None else value.decode("latin-1")
 
 
 def _failed(reason: str) -> CallOutcome:
     return CallOutcome(verdict=Verdict.FAILED, error=reason)
-
-
-def _reason(error: Exception) -> str:
-    """Say in a few words what went wrong; neither URL nor header may be in them."""
-    match error:
-        case aiohttp.ClientConnectorCertificateError():
-            return f"cannot connect: {why_unreachable(error.certificate_error)}"
-        case aiohttp.ClientConnectorError():
-            return f"cannot connect: {why_unreachable(error.os_error)}"
-        case aiohttp.ClientResponseError():
-            return "answered no proper HTTP"
-        case aiohttp.ClientConnectionError():
-            return "closed before answering"
-        case aiohttp.ClientPayloadError():
-            return "broke off mid-answer"
-        case _:
-            return f"cannot be made: {type(error).__name__}"

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import Mapping
 
     from sidecar.engine.ports import CallOutcome
     from sidecar.turn.state import StepKind, Turn
@@ -41,21 +40,25 @@ class AdminNow:
 
     async def call(self, kind: StepKind, turn: Turn, *, idempotency_key: str) -> CallOutcome:
         """Make a step's call once. Never raises for what the peer does: a failure is an outcome."""
-        async with self._client() as client:
-            return await client.call(kind, turn, idempotency_key=idempotency_key)
+        counted = self._begin()
+        try:
+            return await counted.client.call(kind, turn, idempotency_key=idempotency_key)
+        finally:
+            await self._end(counted)
 
     async def shows(self, captured: Mapping[str, str], *, traceparent: str | None = None) -> bool | None:
         """Ask (`admin.verify`) whether the upstream shows the conversation; None where it cannot be told."""
-        async with self._client() as client:
-            return await client.shows(captured, traceparent=traceparent)
-
-    @asynccontextmanager
-    async def _client(self) -> AsyncIterator[AdminClient]:
-        counted = self._now
-        counted.calls += 1
+        counted = self._begin()
         try:
-            yield counted.client
+            return await counted.client.shows(captured, traceparent=traceparent)
         finally:
-            counted.calls -= 1
-            if counted is not self._now and not counted.calls:
-                await counted.client.close()
+            await self._end(counted)
+
+    def _begin(self) -> _Counted:
+        self._now.calls += 1
+        return self._now
+
+    async def _end(self, counted: _Counted) -> None:
+        counted.calls -= 1
+        if counted is not self._now and not counted.calls:
+            await counted.client.close()

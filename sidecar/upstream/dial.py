@@ -34,15 +34,18 @@ ADDRESSES_MAX: Final = 16
 
 
 class Dialer:
-    """Opens connections to `upstream.url`. `look_up` is getaddrinfo, by default the event loop's."""
+    """Opens connections to `upstream.url`. `look_up` is getaddrinfo, by default the event loop's.
 
-    def __init__(self, settings: Upstream, look_up: LookUp | None = None) -> None:
+    `section` is where the TLS settings stand, for what is wrong with them.
+    """
+
+    def __init__(self, settings: Upstream, look_up: LookUp | None = None, *, section: str = "upstream.tls") -> None:
         self.address: Final = address_of(settings.url)
         self._look_up = look_up or _look_up
         self._tls: ssl.SSLContext | None = None
         self._server_name: str | None = None
         if isinstance(self.address, TcpAddress) and is_https(settings.url):
-            self._tls = client_tls(settings.tls, "upstream.tls")
+            self._tls = client_tls(settings.tls, section)
             self._server_name = settings.tls.server_name or self.address.host
 
     async def dial(self, make: Make) -> UpstreamConnection:

@@ -34,11 +34,11 @@ _EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.
 class UpstreamPool:
     """Connections to `upstream.url`; `look_up` is getaddrinfo, if not the event loop's. Raises ConfigError for TLS."""
 
-    def __init__(self, settings: Upstream, *, look_up: LookUp | None = None) -> None:
+    def __init__(self, settings: Upstream, *, look_up: LookUp | None = None, section: str = "upstream.tls") -> None:
         self._settings = settings
         self._loop = loop = asyncio.get_running_loop()
         self.silences = Silences(loop, min(settings.response_timeout_s, settings.idle_timeout_s))
-        self._dialer = Dialer(settings, look_up)
+        self._dialer = Dialer(settings, look_up, section=section)
         self.host = _authority(settings, self._dialer.address)
         """The upstream's authority as a Host field carries it, for requests that bring none (HTTP/1.0)."""
         self._places = Places[UpstreamConnection](settings.connections_max, self.keep)

@@ -384,6 +384,101 @@ async def test_a_kept_connection_that_is_closed_does_not_repeat_the_call() -> No
     assert len(heads) == 4
 
 
+async def test_a_kept_connection_that_the_backend_has_left_costs_no_attempt() -> None:
+    heads: list[bytes] = []
+
+    async def script(peer: Peer) -> None:
+        heads.append(await peer.request())
+        await peer.send(ANSWER)
+        peer.close()
+
+    async with scripted(script) as port, client_at(f"http://127.0.0.1:{port}") as client:
+        for _ in range(20):
+            assert (await roll_back(client)).verdict is Verdict.DONE
+    assert len(heads) == 20
+
+
+async def test_an_answer_in_chunks_after_an_interim_one() -> None:
+    async def script(peer: Peer) -> None:
+        while True:
+            await peer.request()
+            await peer.send(
+                b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n",
+                b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+                b'11\r\n{"conversationId"\r\n',
+                b'7\r\n: "c-9"\r\n1\r\n}\r\n0\r\nTrailer: x\r\n\r\n',
+            )
+
+    async with scripted(script) as port, client_at(f"http://127.0.0.1:{port}", SOURCES) as client:
+        for _ in range(2):
+            outcome = await client.call(StepKind.CANCEL, turn_with(), idempotency_key="k")
+            assert outcome.captured == {"conversation_id": "c-9"}
+
+
+async def test_an_answer_that_does_not_end_counts_unless_ids_are_awaited() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(ANSWER[:-1])
+        await peer.closed()
+
+    async with scripted(script) as port, client_at(f"http://127.0.0.1:{port}", SOURCES, timeout_s=0.1) as client:
+        assert (await roll_back(client)).verdict is Verdict.DONE
+        outcome = await client.call(StepKind.CANCEL, turn_with(), idempotency_key="k")
+        assert outcome == CallOutcome(verdict=Verdict.FAILED, error="no answer within 0.1 s")
+
+
+async def test_a_call_that_is_given_up_takes_its_connection_along() -> None:
+    asked, closed = asyncio.Event(), asyncio.Event()
+
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        asked.set()
+        await peer.closed()
+        closed.set()
+
+    async with scripted(script) as port, client_at(f"http://127.0.0.1:{port}") as client:
+        call = asyncio.create_task(roll_back(client))
+        async with asyncio.timeout(10):
+            await asked.wait()
+            call.cancel()
+            await closed.wait()
+        assert client._pool is not None
+        assert client._pool.idle_count == 0
+
+
+@pytest.mark.parametrize(
+    ("call", "line", "length"),
+    [
+        ({"method": "POST", "path": "/x"}, b"POST /api/v1/x HTTP/1.1", [b"Content-Length: 0"]),
+        ({"method": "DELETE", "path": "/x?y={conversation_id}"}, b"DELETE /api/v1/x?y=c-1 HTTP/1.1", []),
+        ({"method": "DELETE", "path": "/x", "json": {}}, b"DELETE /api/v1/x HTTP/1.1", [b"Content-Length: 2"]),
+    ],
+)
+async def test_a_path_in_the_url_stands_before_the_calls(
+    call: dict[str, object], line: bytes, length: list[bytes]
+) -> None:
+    heads: list[bytes] = []
+
+    async def script(peer: Peer) -> None:
+        heads.append(await peer.request())
+        await peer.send(ANSWER)
+
+    async with scripted(script) as port:
+        framed = {"Content-Length": "7", "Transfer-Encoding": "chunked"}
+        async with client_at(f"http://127.0.0.1:{port}/api/v1/", rollback=call, headers=framed) as client:
+            assert (await roll_back(client)).verdict is Verdict.DONE
+    first, *fields = heads[0].split(b"\r\n")
+    assert (first, fields[0]) == (line, f"Host: 127.0.0.1:{port}".encode())
+    assert [field for field in fields if field.startswith((b"Content-Length", b"Transfer"))] == length
+
+
+async def test_a_value_that_would_end_its_line_is_not_sent() -> None:
+    async with client_at("http://127.0.0.1:9") as client:
+        turn = turn_with(conversation_id="c-1", traceparent="00\r\nX-Evil: 1")
+        outcome = await client.call(StepKind.ROLLBACK, turn, idempotency_key=KEY)
+    assert outcome == CallOutcome(verdict=Verdict.FAILED, error="cannot be made: ValueError")
+
+
 async def test_silence_times_out() -> None:
     async def script(peer: Peer) -> None:
         await peer.request()

@@ -69,4 +69,4 @@ async def test_an_idle_client_closes_at_once(aiohttp_server: AiohttpServer) -> N
 
 
 def is_closed(client: AdminClient) -> bool:
-    return client._session is None
+    return client._pool is None
