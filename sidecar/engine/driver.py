@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import fields, replace
-from functools import partial
 from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
@@ -20,9 +19,10 @@ from sidecar.engine.changes import change_of, haste_of, owed_of
 from sidecar.engine.fence import Fence
 from sidecar.engine.history import forgotten
 from sidecar.engine.keyed_lock import KeyedLock
-from sidecar.engine.live import ANYONE, LiveIndex, LiveTurn, Offer
+from sidecar.engine.live import ANYONE, LiveIndex, LiveTurn, Taker
+from sidecar.engine.offers import Offers
 from sidecar.engine.peers import Alone
-from sidecar.engine.ports import Change, Clock, Haste, Journal, Lease, LiveExchange, StepUpdate, Taker, TurnObserver
+from sidecar.engine.ports import Change, Clock, Haste, Journal, LiveExchange, StepUpdate, TurnObserver
 from sidecar.engine.standing import Standing
 from sidecar.engine.unobserved import UNOBSERVED
 from sidecar.errors import SidecarError
@@ -34,11 +34,9 @@ from sidecar.turn.state import Cause, State, StepKind, Turn
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from sidecar.engine.history import HistoryEntry
     from sidecar.engine.peers import Peers
     from sidecar.turn.events import Event
 
-RESUBMIT_S: Final = 0.5
 _CLOSE: Final = CloseUpstream()
 _AT_ONCE: Final = frozenset({StepKind.CANCEL, StepKind.CONFIRM})
 _UNDONE: Final = frozenset({State.CANCELLING, State.CANCELLED, State.UNRESOLVED})
@@ -76,6 +74,7 @@ class Driver:
         """Who makes live turns' calls at once."""
         self._live: dict[str, LiveTurn] = {}
         self._index = LiveIndex()
+        self._offers = Offers(journal, clock, lease_until=self._lease_until, committed=self._committed)
         self._taken: dict[str, LiveTurn] = {}  # live no longer, but their calls are being made
         self._changing: dict[str, Turn] = {}
         self._locks = KeyedLock()
@@ -133,7 +132,7 @@ class Driver:
             self._enlist(live)
             live.note_owed(owed)
             taken = self._place_for(before, owed) if update is None else None
-            durable = self._persist(live, owed, update, history, haste=haste_of(event), lease=lease or taken)
+            durable = self._offers.make(live, owed, update, history, haste=haste_of(event), lease=lease or taken)
             if taken is not None and self.taker is not None:
                 self.taker.take(live, taken, durable)
         self._act(live, effects)
@@ -254,54 +253,13 @@ class Driver:
         at_once = kind in _AT_ONCE and not before.steps and self.taker is not None and self.taker.has_place
         return kind if at_once else None
 
-    def _persist(
-        self,
-        live: LiveTurn,
-        owed: tuple[Owe, ...],
-        update: StepUpdate | None,
-        history: tuple[HistoryEntry, ...],
-        *,
-        haste: Haste,
-        lease: StepKind | None,
-    ) -> asyncio.Future[None]:
-        durable = asyncio.get_running_loop().create_future()
-        live.undurable += 1
-        if update is None:
-            live.owing.update({owe.kind: owe for owe in owed})
-            owed = ()
-        self._submit(Offer(live, owed, update, history, haste, lease, durable))
-        return durable
+    def _lease_until(self) -> float | None:
+        return self.taker.until if self.taker else None
 
-    def _submit(self, offer: Offer) -> None:
-        """Submit the turn as it is now: a change that is offered again must not bring back an older state.
-
-        All that is owed goes along: where an earlier change fails and this one does not, no step may be made before
-        those that come first. Only what an attempt's result makes owed has to stay with that result.
-        """
-        live = offer.live
-        carried = (*live.owing.values(), *offer.owed)
-        lease = Lease(kind=offer.lease, until=self.taker.until) if self.taker and offer.lease else None
-        change = change_of(
-            live.turn, carried, offer.update, offer.history, at=self._clock(), haste=offer.haste, lease=lease
-        )
-        committed = self._journal.submit(change)
-        committed.add_done_callback(partial(self._submitted, offer, carried))
-
-    def _submitted(self, offer: Offer, carried: tuple[Owe, ...], committed: asyncio.Future[None]) -> None:
-        live = offer.live
-        error = committed.exception()
-        if error is not None:
-            log.error("journal_retry", turn=live.turn.id, error=str(error))
-            asyncio.get_running_loop().call_later(RESUBMIT_S, self._submit, offer)
-            return
-        live.undurable -= 1
-        if not offer.durable.done():
-            offer.durable.set_result(None)
+    def _committed(self, live: LiveTurn, owed: Sequence[Owe]) -> None:
+        """Take note: a change of a live turn is durable, and with it what that made owed."""
         self._moved(live.turn)
-        for owe in carried:
-            if live.owing.get(owe.kind) is owe:
-                del live.owing[owe.kind]
-        if carried and not live.taken:
+        if owed and not live.taken:
             self._on_owed()
         self._forget_if_over(live)
 

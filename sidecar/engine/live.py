@@ -1,17 +1,16 @@
-"""The turns that are under way in this process, by their ids, and a change of one on its way to the journal."""
+"""The turns that are under way in this process, by their ids, and who makes their calls."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Collection, Iterable
 
-    from sidecar.engine.history import HistoryEntry
-    from sidecar.engine.ports import Haste, LiveExchange, StepUpdate
+    from sidecar.engine.ports import LiveExchange
     from sidecar.turn.effects import Owe
     from sidecar.turn.state import StepKind, Turn
 
@@ -55,17 +54,19 @@ class LiveTurn:
         self.once -= self.again
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Offer:
-    """A change of a live turn that is offered to the journal until it is taken; `durable` is then done."""
+class Taker(Protocol):
+    """Makes the calls of live turns at once, without the journal's finding what is owed."""
 
-    live: LiveTurn
-    owed: tuple[Owe, ...]
-    update: StepUpdate | None
-    history: tuple[HistoryEntry, ...]
-    haste: Haste
-    lease: StepKind | None
-    durable: asyncio.Future[None]
+    @property
+    def has_place(self) -> bool:
+        """Whether it would take a turn now."""
+
+    @property
+    def until(self) -> float:
+        """Until when a step that is made now is to be leased."""
+
+    def take(self, live: LiveTurn, kind: StepKind, leased: asyncio.Future[None]) -> None:
+        """Make a step that has just become owed, and those after it; the future is done when all that is durable."""
 
 
 class LiveIndex:

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from sidecar.engine.history import HistoryEntry
-    from sidecar.engine.live import LiveTurn
     from sidecar.engine.standing import TurnIds
 
 
@@ -210,21 +209,6 @@ class Journal(Protocol):
 
     async def prune(self, *, settled_before: float, now: float, limit: int = 1000) -> int:
         """Forget settled turns of before that time and expired tombstones, at most `limit` of each; give the number."""
-
-
-class Taker(Protocol):
-    """Makes the calls of live turns at once, without the journal's finding what is owed."""
-
-    @property
-    def has_place(self) -> bool:
-        """Whether it would take a turn now."""
-
-    @property
-    def until(self) -> float:
-        """Until when a step that is made now is to be leased."""
-
-    def take(self, live: LiveTurn, kind: StepKind, leased: asyncio.Future[None]) -> None:
-        """Make a step that has just become owed, and those after it; the future is done when all that is durable."""
 
 
 class Verdict(StrEnum):

@@ -15,6 +15,7 @@ from sidecar.engine.dispatcher import Dispatcher
 from sidecar.engine.driver import Driver
 from sidecar.engine.gate import Gate
 from sidecar.engine.live import ANYONE
+from sidecar.engine.offers import Offers
 from sidecar.engine.ports import Change, Neighbours
 from sidecar.engine.results import Results
 from sidecar.engine.standing import Standing
@@ -148,10 +149,10 @@ def drain_nothing(patch: pytest.MonkeyPatch) -> None:
 
 
 def show_the_end_before_it_is_durable(patch: pytest.MonkeyPatch) -> None:
-    persist = Driver._persist
+    make = Offers.make
 
     def called_durable(
-        self: Driver,
+        self: Offers,
         live: LiveTurn,
         owed: tuple[Owe, ...],
         update: StepUpdate | None,
@@ -160,12 +161,12 @@ def show_the_end_before_it_is_durable(patch: pytest.MonkeyPatch) -> None:
         haste: Haste,
         lease: StepKind | None,
     ) -> asyncio.Future[None]:
-        persist(self, live, owed, update, history, haste=haste, lease=lease)
+        make(self, live, owed, update, history, haste=haste, lease=lease)
         durable: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         durable.set_result(None)
         return durable
 
-    patch.setattr(Driver, "_persist", called_durable)
+    patch.setattr(Offers, "make", called_durable)
 
 
 def believe_any_look(patch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sidecar.engine import driver
+from sidecar.engine import offers
 from sidecar.journal import connection
 from tests.fakes.admin_api import ScriptedAdminApi
 from tests.fakes.engine import Engine, ManualClock
@@ -51,4 +51,4 @@ async def engine(start: Callable[..., Awaitable[Engine]]) -> Engine:
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have a journal that is locked by someone else give up at once, and the driver offer its changes again at once."""
     monkeypatch.setattr(connection, "BUSY_TIMEOUT_S", 0.001)
-    monkeypatch.setattr(driver, "RESUBMIT_S", 0.005)
+    monkeypatch.setattr(offers, "RESUBMIT_S", 0.005)
