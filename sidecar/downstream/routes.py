@@ -93,6 +93,8 @@ class Routes:
 def path_of(target: str) -> str:
     """Give a request target's path: without query, and without scheme and authority of the absolute form."""
     path = target.partition("?")[0]
+    if path.startswith("/"):
+        return path
     authority = _AUTHORITY.match(path)
     return path if authority is None else path[authority.end() :] or "/"
 

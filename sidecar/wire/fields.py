@@ -23,16 +23,17 @@ _SECTION: Final = re.compile(rb"(?:%b++:%b*+\r\n)*+" % (TOKEN, VALUE))
 class Fields(tuple[Field, ...]):  # noqa: SLOT001  (what is derived is kept)
     """The fields of one head: (name, value) pairs as they came, the white space around values left out."""
 
-    _by_name: dict[bytes, list[bytes]] | None = None
+    by_name: dict[bytes, list[bytes]]
+    """The values in their order, by the names in lower case."""
 
-    @property
-    def by_name(self) -> dict[bytes, list[bytes]]:
-        """The values in their order, by the names in lower case."""
-        values = self._by_name
-        if values is None:
-            values = self._by_name = {}
-            for name, value in self:
-                values.setdefault(name.lower(), []).append(value)
+    def __getattr__(self, attribute: str) -> dict[bytes, list[bytes]]:
+        """Derive `by_name` when it is first asked for; from then on it is found, which costs no call."""
+        if attribute != "by_name":
+            raise AttributeError(attribute)
+        values: dict[bytes, list[bytes]] = {}
+        for name, value in self:
+            values.setdefault(name.lower(), []).append(value)
+        self.by_name = values
         return values
 
     def get(self, name: bytes) -> bytes | None:
