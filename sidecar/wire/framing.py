@@ -124,17 +124,12 @@ class ChunkedBody(Framing):
         """Claim all bytes up to the end of the trailer section."""
         if not (self._left or self._in_trailer or self._held):
             match = self._size_line.match(data)
-            if match is not None and self._is_one_chunk(data, int(match[1], 16), match.end()):
+            start, stop = 0 if match is None else match.end(), len(data) - 2
+            # One whole chunk, as nearly all of a stream is: there is nothing to remember of it.
+            if match is not None and 0 < int(match[1], 16) == stop - start and data.endswith(_CRLF):
+                self.spans = [(start, stop)]
                 return len(data)
         return self._feed_parts(data)
-
-    def _is_one_chunk(self, data: bytes, size: int, start: int) -> bool:
-        """Say whether the data is one whole chunk, as nearly all of a stream is: there is nothing to remember of it."""
-        stop = start + size
-        if size == 0 or len(data) != stop + len(_CRLF) or not data.endswith(_CRLF):
-            return False
-        self.spans = [(start, stop)]
-        return True
 
     def _feed_parts(self, data: bytes) -> int:
         self.spans = []
