@@ -140,6 +140,8 @@ class TurnExchange(Exchange):
         """Take note: downstream is gone. What that means for the upstream, the turn decides."""
         if cause in LEAVINGS and not self._request.body.complete:
             cause = Cause.UPLOAD_CUT
+        if self._upstream is not None and self._ends_with(cause):
+            self._upstream.hang_up()
         self._note_departure(cause)
         self._finish(keep=False)
         if self._live is not None and not self._goes_on_unseen(cause):
@@ -147,6 +149,10 @@ class TurnExchange(Exchange):
         if not self._runs_on:
             self.close_upstream()
         self._connection.abort(framed=self._answer.framed)
+
+    def _ends_with(self, cause: Cause) -> bool:
+        """Say whether the upstream's answer is of no more use for sure; the turn decides the same, a moment later."""
+        return self._live is not None and self._is(State.OPEN) and self._turn.told and self._patience_s(cause) == 0
 
     def _departure(self, cause: Cause) -> Event:
         """Say what a leaving is: where it is put up with, an answer that has ended is kept."""

@@ -163,6 +163,11 @@ class Turn:
         return self.captured["request_id"]
 
     @property
+    def told(self) -> bool:
+        """Whether every id is known that any configured call needs: a cancel then drains nothing (law 4)."""
+        return all(needs <= self.captured.keys() for needs in self.plan.needs.values())
+
+    @property
     def conversation_id(self) -> str | None:
         """The conversation's id, where it is known."""
         return self.captured.get("conversation_id")

@@ -35,6 +35,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._tunnel: TunnelEnd | None = None
         self._probe: Probe | None = None  # once it is used again
         self._said_bye = False
+        self._hung_up = False
         self._whole = False  # the request
         self._surplus = False
         self._gone = False
@@ -107,10 +108,16 @@ class UpstreamConnection(asyncio.Protocol):
         self._mark_gone()
         self._transport.close()
 
+    def hang_up(self) -> None:
+        """Let an upstream that is at work know, at once, that it is about to be aborted."""
+        if not (self._hung_up or self._gone or self._transport.is_closing()):
+            self._hung_up = True
+            self._look().hang_up()
+
     def abort(self) -> None:
         """Drop the connection at once; the receiver hears nothing any more. Harmless when done twice."""
         if self._answer is not None:
-            self._hang_up()
+            self.hang_up()
             self._answer.forget()
             self._answer = None
         self._requester = self._tunnel = None
@@ -246,11 +253,6 @@ class UpstreamConnection(asyncio.Protocol):
             self._keeper.keep(self)
         else:
             self.abort()
-
-    def _hang_up(self) -> None:
-        """Let the upstream, which is at work, know before anything else is done."""
-        if not self._gone and not self._transport.is_closing():
-            self._look().hang_up()
 
     def _look(self) -> Probe:
         if self._probe is None:

@@ -370,6 +370,8 @@ def check_answered(before: Turn, event: Event, after: Turn, where: Where) -> Non
 def check_connections(before: World, event: Event, after: World, effects: tuple[Effect, ...], where: Where) -> None:
     """Check law 4: a relay is ended once; the upstream's answer is drained only for an id, and closed exactly once."""
     assert after.closes <= 1, where()
+    if isinstance(event, DownstreamGone) and before.turn.state is State.OPEN and before.turn.told:
+        assert CloseUpstream() in effects, where()  # the exchange relies on it, and hangs up before it asks
     assert after.drains <= 1, where()
     assert (AbortDownstream() in effects) <= (before.turn.state in {State.OPEN, State.ANSWERED}), where()
     if DrainUpstream() in effects:

@@ -1,0 +1,29 @@
+"""What is there at the start is taken out of the collector's sight, and what comes later is not."""
+
+from __future__ import annotations
+
+import gc
+from typing import TYPE_CHECKING
+
+import pytest
+
+from sidecar.app.freeze import freeze_start
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture
+def thawed() -> Iterator[None]:
+    yield
+    gc.unfreeze()
+
+
+@pytest.mark.usefixtures("thawed")
+def test_the_collector_sees_only_what_came_later() -> None:
+    earlier = [object()]
+    freeze_start()
+    later = [object()]
+    seen = {id(one) for one in gc.get_objects()}
+    assert id(earlier) not in seen
+    assert id(later) in seen
