@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from sidecar.app.assemble import Sidecar
 from sidecar.app.check import check_machine
-from sidecar.app.freeze import freeze_start
+from sidecar.app.garbage import settle
 from sidecar.app.loop import new_event_loop
 from sidecar.app.parent import Parent
 from sidecar.errors import OperatorError
@@ -45,9 +45,9 @@ async def _run(settings: Settings, read: Callable[[], Settings]) -> None:
     whole = settings.listen.workers == 1
     try:
         async with Sidecar.start(settings, host) if whole else Parent.start(settings, host) as running:
-            freeze_start()
             hang_ups = HangUps(signals.hang_up, running.reloader)
             hang_ups.start()
+            settle()
             await signals.stop.wait()
             await hang_ups.stop()
     except OperatorError:

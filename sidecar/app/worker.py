@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from sidecar.app.assemble import Sidecar
 from sidecar.app.crew_console import figures_message
-from sidecar.app.freeze import freeze_start
+from sidecar.app.garbage import settle
 from sidecar.app.loop import new_event_loop
 from sidecar.app.place import Place
 from sidecar.errors import OperatorError
@@ -146,8 +146,8 @@ async def _run(sock: socket.socket, order: Order) -> None:
         inherited=Inherited({"": [socket.socket(fileno=fd) for fd in order.listening]}),
     )
     async with Sidecar.start(part_of(order.settings, order.share), host, place):
-        freeze_start()
         await place.listening()
+        settle()
         await signals.stop.wait()
 
 

@@ -213,6 +213,7 @@ class Connection(Line):
         self._await(None)
         super().connection_lost(exc)
         self._intake.fail_body(DownstreamGoneError("the connection has ended"))
+        self._intake.end()
         self._front.forget(self)
 
     def pause_writing(self) -> None:

@@ -99,7 +99,15 @@ class Intake:
         ahead, self._ahead = self._ahead, b""
         return ahead
 
+    def end(self) -> None:
+        """Tell nobody of room any more: the connection is closed."""
+        self._room = _nobody
+
     def fail_body(self, error: PeerError) -> None:
         """Take note that the rest of a body will not come; harmless when it came."""
         if self._body is not None:
             self._body.fail(error)
+
+
+def _nobody() -> None:
+    """Nobody is told."""

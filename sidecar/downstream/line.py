@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, cast
 
 from sidecar.downstream.sockets import cause_of, reset_on_close, time_out_cause, tune, unacknowledged, unread
-from sidecar.downstream.stall import StallWatch
+from sidecar.downstream.stall import Sight, StallWatch
 from sidecar.turn.state import Cause
 
 if TYPE_CHECKING:
@@ -28,9 +28,11 @@ class Line(asyncio.Protocol):
         "__weakref__",
         "_buffer_bytes_max",
         "_closing",
+        "_loop",
         "_number",
         "_paused",
         "_stall",
+        "_stalls",
         "_transport",
         "_watch",
         "_write_timeout_s",
@@ -42,7 +44,7 @@ class Line(asyncio.Protocol):
         self,
         loop: asyncio.AbstractEventLoop,
         watch: DisconnectWatch,
-        stalls: Deadlines[StallWatch],
+        stalls: Deadlines[Line],
         *,
         write_timeout_s: float,
         buffer_bytes_max: int,
@@ -51,12 +53,14 @@ class Line(asyncio.Protocol):
         """Why downstream is gone, once it is."""
         self.writing_paused = False
         """Downstream takes less than it is sent."""
+        self._loop = loop
         self._watch = watch
+        self._stalls = stalls
         self._write_timeout_s = write_timeout_s
         self._buffer_bytes_max = buffer_bytes_max
         self._closing = False
         self._paused = False
-        self._stall = StallWatch(loop, stalls, write_timeout_s, self)
+        self._stall = StallWatch(write_timeout_s)
 
     @abstractmethod
     def left(self, cause: Cause) -> None:
@@ -69,7 +73,8 @@ class Line(asyncio.Protocol):
         if self.departed is None and not self._closing and data:
             stall = self._stall
             if not stall.watched:
-                stall.begin()
+                stall.begin(self._loop.time())
+                self._stalls.start(self)
             stall.written += len(data)
             self._transport.write(data)
 
@@ -120,10 +125,14 @@ class Line(asyncio.Protocol):
             self._closing = True
             self._transport.close()
 
-    def stuck(self) -> None:
-        """Give the client up: it takes nothing."""
-        self.left(time_out_cause(self._socket))
-        self._transport.abort()  # it may be closing already, with bytes that nobody takes
+    def look_for_stall(self) -> None:
+        """Look whether the client takes what it is sent; give it up if it does not."""
+        sight = self._stall.look(self.unacknowledged(), self._loop.time())
+        if sight is Sight.UNDER_WAY:
+            self._stalls.start(self)
+        elif sight is Sight.STUCK:
+            self.left(time_out_cause(self._socket))
+            self._transport.abort()  # it may be closing already, with bytes that nobody takes
 
     # -- what the transport calls --------------------------------------------------------------------------------------
 
@@ -139,7 +148,7 @@ class Line(asyncio.Protocol):
         """End: the descriptor is still valid, and still ours, until here."""
         self._watch.forget(self._number)
         self._closing = True
-        self._stall.end()
+        self._stalls.stop(self)
         self.left(Cause.CLOSED if exc is None else self._cause_of(exc))
 
     @property

@@ -19,9 +19,10 @@ from sidecar.downstream.chat import ChatExchange
 from sidecar.downstream.connection import Connection
 from sidecar.downstream.exchange import Exchange
 from sidecar.downstream.guard import GuardedExchange
+from sidecar.downstream.line import Line
 from sidecar.downstream.routes import CancelMatch, ChatMatch, GuardMatch, Routes
 from sidecar.downstream.sockets import peer_of
-from sidecar.downstream.stall import LOOKS, StallWatch
+from sidecar.downstream.stall import LOOKS
 from sidecar.errors import BugError, OverloadedError, TooManyError
 from sidecar.turn.state import Cause
 
@@ -58,7 +59,7 @@ class Front:
         self.idle: Deadlines[Connection] = Deadlines(loop, edge.settings.listen.keepalive_timeout_s, Connection.close)
         self.tunnels = Deadlines(loop, edge.settings.listen.tunnel_idle_timeout_s, Connection.tunnel_idle)
         self.lingering: Deadlines[Connection] = Deadlines(loop, LINGER_S, Connection.close)
-        self.stalls = Deadlines(loop, edge.settings.listen.write_timeout_s / LOOKS, StallWatch.look)
+        self.stalls = Deadlines(loop, edge.settings.listen.write_timeout_s / LOOKS, Line.look_for_stall)
         self._exchanges: set[Exchange] = set()
         self._by_address: Counter[str] = Counter()
         self._shaking_hands: WeakSet[Connection] = WeakSet()

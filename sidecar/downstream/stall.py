@@ -6,70 +6,48 @@ which a window was closed goes on counting when that window opened by less than 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Protocol
-
-if TYPE_CHECKING:
-    import asyncio
-
-    from sidecar.deadlines import Deadlines
+from enum import Enum, auto
+from typing import Final
 
 LOOKS: Final = 4
 """Looks within the limit: by so little more than the limit can it last until a client is given up."""
 
 
-class Written(Protocol):
-    """A connection that is written to."""
+class Sight(Enum):
+    """What a look found."""
 
-    def unacknowledged(self) -> int:
-        """Give the bytes that the peer has not taken."""
-
-    def stuck(self) -> None:
-        """Give the peer up."""
+    ALL_TAKEN = auto()
+    """Nothing is under way: there is nothing to look at until more is written."""
+    UNDER_WAY = auto()
+    STUCK = auto()
+    """The client has taken nothing for too long."""
 
 
 class StallWatch:
-    """The watch over one connection."""
+    """What is known of one connection; whoever has it looks LOOKS times within the limit. Times are the loop's."""
 
-    __slots__ = ("_connection", "_limit_s", "_looks", "_loop", "_since", "_taken", "watched", "written")
+    __slots__ = ("_limit_s", "_since", "_taken", "watched", "written")
 
-    def __init__(
-        self, loop: asyncio.AbstractEventLoop, looks: Deadlines[StallWatch], limit_s: float, connection: Written
-    ) -> None:
-        """Begin; `looks` calls `look` LOOKS times within the limit."""
-        self._loop = loop
-        self._looks = looks
+    def __init__(self, limit_s: float) -> None:
         self._limit_s = limit_s
-        self._connection = connection
-        self.written = 0
-        """Bytes that were handed to the transport."""
         self._taken = 0
         self._since = 0.0
+        self.written = 0
+        """Bytes that were handed to the transport."""
         self.watched = False
         """Whether it is looked at; whoever writes has it `begin` where it is not."""
 
-    def begin(self) -> None:
-        """Begin to look: bytes are about to be handed to the transport, and so far the peer has taken all."""
-        self._taken, self._since = self.written, self._loop.time()
-        self._look_later()
+    def begin(self, now: float) -> None:
+        """Begin to look: bytes are about to be handed to the transport, and so far the client has taken all."""
+        self._taken, self._since = self.written, now
+        self.watched = True
 
-    def end(self) -> None:
-        """Look no more; harmless when done twice."""
-        self.watched = False
-        self._looks.stop(self)
-
-    def look(self) -> None:
-        """Look whether anything was taken since the last time."""
-        self.watched = False
-        outstanding, now = self._connection.unacknowledged(), self._loop.time()
+    def look(self, outstanding: int, now: float) -> Sight:
+        """Look; `outstanding` are the bytes that the client has not taken."""
         taken = self.written - outstanding
         if taken != self._taken:
             self._taken, self._since = taken, now
         elif outstanding and now - self._since >= self._limit_s:
-            self._connection.stuck()
-            return
-        if outstanding:
-            self._look_later()
-
-    def _look_later(self) -> None:
-        self.watched = True
-        self._looks.start(self)
+            return Sight.STUCK
+        self.watched = outstanding > 0
+        return Sight.UNDER_WAY if self.watched else Sight.ALL_TAKEN

@@ -219,6 +219,7 @@ class TurnExchange(Exchange):
 
     def _decided(self, cause: Cause | None) -> None:
         """Take note of whether downstream has the whole answer."""
+        self._handover = None
         self._feed(Delivered(at=self._edge.clock()) if cause is None else self._departure(cause))
         self._release()
 

@@ -30,13 +30,13 @@ class Upload:
         self.again: bytes | None = None
         """The whole request, while it may have to be sent again because its connection was a kept one."""
         self._body = body
-        self._whose = whose
+        self._whose: Uploader | None = whose
         self._upstream: UpstreamConnection | None = None
 
     def begin(self, upstream: UpstreamConnection, head: bytes) -> None:
         """Send the head and the body so far; the rest follows. Nothing is sent where it is known not to."""
         if self._body.error is not None:
-            self._whose.upload_broke(self._body.error)
+            self.body_broke(self._body.error)
             return
         sent = head + self._body.take()
         upstream.send(sent)
@@ -49,7 +49,7 @@ class Upload:
 
     def stop(self) -> None:
         """Send nothing more; harmless when done twice."""
-        self._upstream = None
+        self._upstream = self._whose = None
 
     def body_received(self, data: bytes) -> None:
         """Send what came."""
@@ -63,4 +63,5 @@ class Upload:
 
     def body_broke(self, error: PeerError) -> None:
         """Take note that the rest will not come."""
-        self._whose.upload_broke(error)
+        if self._whose is not None:
+            self._whose.upload_broke(error)

@@ -19,7 +19,7 @@ from sidecar.engine.changes import change_of, haste_of, owed_of
 from sidecar.engine.fence import Fence
 from sidecar.engine.history import forgotten
 from sidecar.engine.keyed_lock import KeyedLock
-from sidecar.engine.live import ANYONE, LiveIndex, LiveTurn, Taker
+from sidecar.engine.live import ANYONE, ENDED, LiveIndex, LiveTurn, Taker
 from sidecar.engine.offers import Offers
 from sidecar.engine.peers import Alone
 from sidecar.engine.ports import Change, Clock, Haste, Journal, LiveExchange, StepUpdate, TurnObserver
@@ -164,7 +164,7 @@ class Driver:
 
     def release(self, live: LiveTurn) -> None:
         """Let go of a turn whose exchange has nothing more to tell; it stays live until it is durable."""
-        live.released = True
+        live.released, live.exchange = True, ENDED
         self._forget_if_over(live)
 
     def live_with(self, principal: str, name: str, value: str) -> Sequence[LiveTurn]:

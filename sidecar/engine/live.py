@@ -22,6 +22,22 @@ _Key: TypeAlias = tuple[str, str, str]
 """A principal, the name of an id, and the id."""
 
 
+class Ended:
+    """A LiveExchange that is over. It stands for all: a turn and its exchange that knew each other would never go."""
+
+    def abort_downstream(self) -> None:
+        """Do nothing."""
+
+    def close_upstream(self) -> None:
+        """Do nothing."""
+
+    def drain_upstream(self) -> None:
+        """Do nothing."""
+
+
+ENDED: Final = Ended()
+
+
 @dataclass(eq=False, slots=True)
 class LiveTurn:
     """A turn under way in this process, with the exchange that it is about."""

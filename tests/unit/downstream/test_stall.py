@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, cast
 
 from sidecar.deadlines import Deadlines
-from sidecar.downstream.stall import LOOKS, StallWatch
+from sidecar.downstream.stall import LOOKS, Sight, StallWatch
 
 if TYPE_CHECKING:
     import asyncio
@@ -24,14 +24,15 @@ class Scene:
         self.given_up_at: list[float] = []
         self.due: list[tuple[float, Callable[[], None]]] = []
         loop = cast("asyncio.AbstractEventLoop", self)
-        self.looks = Deadlines(loop, TICK_S, StallWatch.look)
-        self.watch = StallWatch(loop, self.looks, LIMIT_S, self)
+        self.looks = Deadlines(loop, TICK_S, Scene.look)
+        self.watch = StallWatch(LIMIT_S)
 
-    def unacknowledged(self) -> int:
-        return self.outstanding
-
-    def stuck(self) -> None:
-        self.given_up_at.append(self.now)
+    def look(self) -> None:
+        sight = self.watch.look(self.outstanding, self.now)
+        if sight is Sight.UNDER_WAY:
+            self.looks.start(self)
+        elif sight is Sight.STUCK:
+            self.given_up_at.append(self.now)
 
     def time(self) -> float:
         return self.now
@@ -47,7 +48,8 @@ class Scene:
     def write(self, count: int) -> None:
         self.outstanding += count
         if not self.watch.watched:
-            self.watch.begin()
+            self.watch.begin(self.now)
+            self.looks.start(self)
         self.watch.written += count
 
     def take(self, count: int) -> None:
@@ -111,13 +113,3 @@ def test_nothing_is_looked_at_while_nothing_is_under_way() -> None:
     assert scene.given_up_at == [], "the time before does not count"
     scene.pass_time(0.1)
     assert len(scene.given_up_at) == 1
-
-
-def test_at_the_end_no_timer_is_left() -> None:
-    scene = Scene()
-    scene.watch.end()
-    scene.write(10)
-    scene.watch.end()
-    scene.watch.end()
-    scene.pass_time(10 * LIMIT_S)
-    assert scene.given_up_at == []

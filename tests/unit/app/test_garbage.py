@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sidecar.app.freeze import freeze_start
+from sidecar.app.garbage import settle
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -15,14 +15,16 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def thawed() -> Iterator[None]:
+    before = gc.get_threshold()
     yield
     gc.unfreeze()
+    gc.set_threshold(*before)
 
 
 @pytest.mark.usefixtures("thawed")
 def test_the_collector_sees_only_what_came_later() -> None:
     earlier = [object()]
-    freeze_start()
+    settle()
     later = [object()]
     seen = {id(one) for one in gc.get_objects()}
     assert id(earlier) not in seen
