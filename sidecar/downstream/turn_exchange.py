@@ -89,7 +89,9 @@ class TurnExchange(Exchange):
         await self._let_in(turn)
         if not self._is(State.OPEN):
             return
-        upstream = await edge.pool.connect(fresh=True, gone=self._over)
+        upstream = edge.pool.check_out_as_new() if self._request.body.complete else None
+        if upstream is None:
+            upstream = await edge.pool.connect(fresh=True, gone=self._over)
         if not self._is(State.OPEN):
             upstream.abort()
             return

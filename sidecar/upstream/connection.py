@@ -145,6 +145,11 @@ class UpstreamConnection(asyncio.Protocol):
         """
         return self._probe is not None and self._probe.unheard(ended_in_order=self._said_bye)
 
+    @property
+    def tells(self) -> bool:
+        """Whether `unheard` will be able to tell; not over a Unix socket."""
+        return self._look().tells
+
     def reuse(self, *, look: bool) -> bool:
         """Make ready for another request; say whether it is open and, unless `unheard` would tell, quiet."""
         if self._gone or self._transport.is_closing():

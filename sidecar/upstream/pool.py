@@ -1,8 +1,9 @@
 """The upstream's connections: opened when needed, kept for a while when idle, the most recently used first.
 
 An idle connection is handed out only if the kernel knows of nothing against it. The upstream may still close it in the
-very moment of the next request: whoever must not be refused for that asks for a fresh one. There are never more than
-`connections_max`; one too many waits in line, and an idle one is closed for whoever needs one of its own.
+very moment of the next request: whoever must not be refused for that asks for one that is as good as new, or for a
+fresh one. There are never more than `connections_max`; one too many waits in line, and an idle one is closed for
+whoever needs one of its own.
 """
 
 from __future__ import annotations
@@ -111,6 +112,23 @@ class UpstreamPool:
             if connection.reuse(look=not repeatable or now - since > LATELY_S):
                 return connection
             connection.abort()
+        return None
+
+    def check_out_as_new(self) -> UpstreamConnection | None:
+        """Give an idle connection that is no worse than a new one, without a wait; None where there is none.
+
+        It was in use a moment ago, is quiet, and will tell whether it was heard; so a request can be sent again.
+        """
+        while self._idle:
+            connection, since = self._idle.popitem()
+            lately = self._loop.time() - since <= LATELY_S
+            if lately and not connection.reuse(look=True):
+                connection.abort()
+            elif lately and connection.tells:
+                return connection
+            else:
+                self._idle[connection] = since
+                return None
         return None
 
     async def _open(self) -> UpstreamConnection:

@@ -74,6 +74,13 @@ class RawSocket(ByteSource):
         except ConnectionError:
             return False
 
+    def has_bytes(self) -> bool:
+        """Say whether bytes came that were not taken yet."""
+        try:
+            return bool(self._held or self.sock.recv(1, socket.MSG_PEEK))
+        except OSError:  # none, or it is closed
+            return False
+
     def fin(self) -> None:
         """Send FIN, and go on reading."""
         self.sock.shutdown(socket.SHUT_WR)

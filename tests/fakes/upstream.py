@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from tests.fakes.sockets import SMALL_BUFFER_BYTES, RawSocket
-from tests.fakes.waiting import DEADLINE_S
+from tests.fakes.waiting import DEADLINE_S, eventually
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -49,18 +49,28 @@ class Upstream:
         return self.taken[-1]
 
     async def request(self) -> tuple[RawSocket, Message]:
-        """Take the next connection and read a whole request on it."""
-        connection = await self.take()
+        """Read the next request whole, on a connection that comes or on one that was kept."""
+        connection = await eventually(self._asked)
         return connection, await connection.request()
 
     def nobody_came(self) -> bool:
         """Say whether no connection waits to be taken."""
+        return self._came() is None
+
+    def nobody_asked(self) -> bool:
+        """Say whether no connection waits to be taken, and nothing to be read on one that was."""
+        return self._asked() is None
+
+    def _asked(self) -> RawSocket | None:
+        return self._came() or next((connection for connection in self.taken if connection.has_bytes()), None)
+
+    def _came(self) -> RawSocket | None:
         try:
             sock, _ = self._listener.accept()
         except BlockingIOError:
-            return True
-        sock.close()
-        return False
+            return None
+        self.taken.append(RawSocket(sock))
+        return self.taken[-1]
 
     def refuse(self) -> None:
         """Stop listening: whoever connects from now on is refused."""

@@ -43,7 +43,7 @@ async def test_a_turn_under_way(running: Scene, ids: dict[str, object]) -> None:
     assert running.admin.lines == [CANCEL, ROLLBACK]
     line = await running.exchange_line()
     assert (line["status"], line["cause"]) == (499, "requested")
-    assert running.upstream.nobody_came()
+    assert running.upstream.nobody_asked()
 
 
 async def test_before_the_first_byte(running: Scene) -> None:
@@ -134,7 +134,7 @@ async def ask_badly(running: Scene, body: bytes, *lines: str) -> Message:
     client = await running.client()
     await client.cancel(body, *lines)
     answer = await client.answer()
-    assert running.upstream.nobody_came()
+    assert running.upstream.nobody_asked()
     return answer
 
 

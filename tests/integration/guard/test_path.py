@@ -207,7 +207,7 @@ async def test_a_read_right_behind_the_leaving_never_shows_it(
         leave(talk.client)
         reader.send_now(request_bytes("GET", f"/history/{name}"))
         assert (await reader.answer()).status == 404
-    assert running.upstream.nobody_came()
+    assert running.upstream.nobody_asked()
 
 
 async def test_what_can_be_no_id_is_relayed(running: Scene) -> None:

@@ -61,7 +61,7 @@ async def test_both_at_once(running: Scene) -> None:
     refused = await eventually(lambda: [one for one in clients if not one.nothing_came()][3:] and clients)
     answers = [await client.answer() for client in refused if not client.nothing_came()]
     assert [told(answer) for answer in answers] == [(409, "in_progress", b"1")] * 4
-    assert running.upstream.nobody_came()
+    assert running.upstream.nobody_asked()
     assert len(running.turns()) == 1
 
 

@@ -157,6 +157,7 @@ async def test_a_unix_socket(tmp_path: Path) -> None:
         recorder = ask(first)
         assert await recorder.end() is None
         assert recorder.raw == b"hello"
+        assert pool.check_out_as_new() is None  # nothing tells what is heard through it
         assert await pool.connect(fresh=False) is first
         assert await ask(first).end() is None
 
