@@ -8,9 +8,11 @@ They go in waves - the first change to each step, the second to each - because d
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from itertools import chain
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from sidecar.engine.history import to_record
+from sidecar.journal.queries import QUERIES, for_rows
 from sidecar.journal.rows import history_values, lease_values, owed_values, tombstone_values, turn_values, update_values
 from sidecar.turn.state import StepState
 
@@ -22,6 +24,10 @@ if TYPE_CHECKING:
     from sidecar.turn.state import StepKind
 
 
+ROWS_AT_ONCE: Final = 16
+"""In one statement. A statement lets go of the interpreter's lock, and may have to wait to get it back."""
+
+
 class Batch(NamedTuple):
     """A named query and the rows to run it over."""
 
@@ -31,6 +37,24 @@ class Batch(NamedTuple):
 
 _StepKey: TypeAlias = "tuple[str, StepKind]"
 _Wave: TypeAlias = "dict[str, list[Values]]"
+
+
+class Statement(NamedTuple):
+    """SQL, and all the values to run it with."""
+
+    sql: str
+    values: Sequence[Values | Placed]
+
+
+def statements(changes: Sequence[Change]) -> Iterator[Statement]:
+    """Give what `batches` gives, as SQL: turns, which are most of it, many in one statement."""
+    for query, rows in batches(changes):
+        if query != "put_turn":
+            yield Statement(QUERIES[query], rows)
+            continue
+        for start in range(0, len(rows), ROWS_AT_ONCE):
+            some = rows[start : start + ROWS_AT_ONCE]
+            yield Statement(for_rows(query, len(some)), [tuple(chain.from_iterable(some))])
 
 
 def batches(changes: Sequence[Change]) -> Iterator[Batch]:

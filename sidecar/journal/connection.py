@@ -86,24 +86,27 @@ class Writer:
         self._queue = queue
         self._lock = asyncio.Lock()
 
-    async def run(self, work: Callable[[sqlite3.Connection], Result], *, durable: bool = True) -> Result:
+    async def run(
+        self, work: Callable[[sqlite3.Connection], Result], *, durable: bool = True, single: bool = False
+    ) -> Result:
         """Commit what `work` does, or nothing of it; give what it gives. Raises what the library raises.
 
         All of it is one trip to the connection's thread. Who is cancelled while waiting does not take it back. With
-        `durable=False` it may be lost when the machine crashes, and is not waited for until it is on the disk.
+        `durable=False` it may be lost when the machine crashes, and is not waited for until it is on the disk. With
+        `single=True` it is one statement, which is a transaction by itself.
         """
         async with self._lock:
             # The library's own calls are a trip a statement, each of which costs more than most statements do.
-            done: Result = await self._connection._execute(self._work, work, durable)  # type: ignore[no-untyped-call]  # noqa: SLF001
+            done: Result = await self._connection._execute(self._work, work, durable, single)  # type: ignore[no-untyped-call]  # noqa: SLF001
             return done
 
-    def _work(self, work: Callable[[sqlite3.Connection], Result], durable: bool) -> Result:
+    def _work(self, work: Callable[[sqlite3.Connection], Result], durable: bool, single: bool) -> Result:
         connection = self._connection._conn  # noqa: SLF001
         if not durable:
             connection.execute(_LAX)
         try:
             with self._queue.turn() if self._queue else nullcontext():
-                return _in_transaction(connection, work)
+                return work(connection) if single else _in_transaction(connection, work)
         finally:
             if not durable:
                 connection.execute(_DURABLE)

@@ -18,8 +18,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from sidecar.engine.ports import Haste
 from sidecar.errors import InProgressError, JournalUnavailableError
-from sidecar.journal.batch import batches
-from sidecar.journal.queries import QUERIES
+from sidecar.journal.batch import statements
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -180,13 +179,14 @@ class GroupCommit:
                     durable.set_result(None)
 
     async def _write(self, changes: Sequence[Change]) -> None:
-        work = list(batches(changes))
+        work = list(statements(changes))
 
         def write(connection: sqlite3.Connection) -> None:
-            for query, rows in work:
-                connection.executemany(QUERIES[query], rows)
+            for sql, values in work:
+                connection.executemany(sql, values)
 
-        await self._writer.run(write, durable=any(change.awaits_disk for change in changes))
+        single = len(work) == 1 and len(work[0].values) == 1
+        await self._writer.run(write, durable=any(change.awaits_disk for change in changes), single=single)
 
     async def _isolate(self, group: Sequence[_Pending], error: Exception) -> None:
         """Commit the halves each for itself, in their order, until the bad change stands alone."""

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Final
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 _NAME: Final = re.compile(r"^-- (\w+) --$", re.MULTILINE)
+_ONE_ROW: Final = re.compile(r"(?<=VALUES )\([?, ]+\)")
 _COMMENT: Final = re.compile(r"^--.*\n?", re.MULTILINE)
 
 
@@ -36,3 +38,9 @@ def _migrations() -> tuple[str, ...]:
 QUERIES: Final[Mapping[str, str]] = parse(files(__package__).joinpath("queries.sql").read_text("utf-8"))
 MIGRATIONS: Final[Sequence[str]] = _migrations()
 """The script at index N leads from schema version N to N + 1."""
+
+
+@cache
+def for_rows(name: str, rows: int) -> str:
+    """Give a statement that writes a row of values by their places as one that writes so many rows."""
+    return _ONE_ROW.sub(lambda row: ", ".join([row[0]] * rows), QUERIES[name])

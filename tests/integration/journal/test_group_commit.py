@@ -59,7 +59,7 @@ async def test_what_can_be_later_goes_along_with_what_cannot(
     assert not any(future.done() for future in later)
     await journal.submit(Change(turn=replace(turn, looks=2), at=1.0))
     assert all(future.done() for future in later)
-    assert statements.count("COMMIT") == 1
+    assert [one.split(" ", 2)[:2] for one in statements] == [["INSERT", "INTO"]]  # a transaction by itself
     assert {turn.id: turn.looks for turn in await journal.turns()} == {"t1": 2, "t2": 0}
 
 
@@ -82,7 +82,7 @@ async def test_what_has_to_be_soon_gathers_where_transactions_follow_each_other_
     assert not any(future.done() for future in soon)
     await journal.submit(Change(turn=make_turn("t4"), at=1.0))
     await asyncio.gather(*soon)
-    assert statements.count("COMMIT") == 2
+    assert len(statements) == 2
     assert len(await journal.turns()) == 5
 
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.engine.ports import Change, StepUpdate, Tombstone
-from sidecar.journal.batch import batches
+from sidecar.journal.batch import ROWS_AT_ONCE, batches, statements
 from sidecar.journal.queries import MIGRATIONS, QUERIES
 from sidecar.journal.rows import turn_values
 from sidecar.turn.state import Plan, State, StepKind, StepState, Turn
@@ -96,6 +96,19 @@ def test_a_busy_group_is_few_statements() -> None:
         for number in range(100)
     ]
     assert [(query, len(rows)) for query, rows in batches(changes)] == [("put_turn", 100), ("owe_step", 200)]
+
+
+def test_turns_are_written_many_in_one_statement() -> None:
+    numbers = range(ROWS_AT_ONCE + 2)
+    turns = [replace(TURNS[0], id=f"t{number}", captured={"request_id": f"r{number}"}) for number in numbers]
+    full, rest = statements([Change(turn=turn, at=1.0) for turn in turns])
+    with closing(sqlite3.connect(":memory:")) as database:
+        for migration in MIGRATIONS:
+            database.executescript(migration)
+        for sql, values in (full, rest):
+            assert len(values) == 1
+            database.executemany(sql, values)
+        assert database.execute("SELECT count(*), count(DISTINCT id) FROM turns").fetchone() == (len(turns), len(turns))
 
 
 def test_a_step_that_has_to_wait_is_due_after_that_time() -> None:
