@@ -44,7 +44,7 @@ async def test_it_is_cancelled_at_once_and_rolled_back_when_the_head_tells_the_i
     await talk.peer.send(head(PLAIN, CHUNKED))
     await loop_turns()
     assert talk.peer.nothing_came()
-    assert running.turns()[0]["state"] == "cancelling"
+    await talk.settle("cancelling")
     await talk.peer.send(chunk(b'so\n{"final_conversation_id": "c1"}\n'))
     await rolled_back(talk)
 
