@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from sidecar.engine.changes import change_of, haste_of
-from sidecar.engine.ports import Haste, StepUpdate
+from sidecar.engine.ports import Change, Haste, StepUpdate
 from sidecar.turn.effects import Owe
 from sidecar.turn.events import AnswerEnded, Delivered, DownstreamGone, Event, IdsLearned
 from sidecar.turn.state import Cause, Plan, State, StepKind, StepState, Turn
@@ -38,3 +40,12 @@ def test_what_is_undone_is_committed_at_once(state: State, haste: Haste) -> None
 def test_what_is_owed_or_was_tried_is_committed_at_once(haste: Haste) -> None:
     assert change_of(TURN, (Owe(StepKind.CONFIRM, 0.0),), at=1.0, haste=haste).haste is Haste.AT_ONCE
     assert change_of(TURN, (), UPDATE, at=1.0, haste=haste).haste is Haste.AT_ONCE
+
+
+@pytest.mark.parametrize(
+    ("state", "awaits"),
+    [(None, True), (StepState.DELIVERED, False), (StepState.PENDING, False), (StepState.DEAD, True)],
+)
+def test_of_a_call_that_was_made_the_disk_may_be_behind(state: StepState | None, *, awaits: bool) -> None:
+    update = None if state is None else replace(UPDATE, state=state)
+    assert Change(turn=TURN, update=update, at=1.0).awaits_disk is awaits
