@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, Protocol
 
-from sidecar.deadlines import RESOLUTION_S, Deadlines
+from sidecar.deadlines import RESOLUTION_S, SLACK, Deadlines
 
 if TYPE_CHECKING:
     import asyncio
@@ -61,7 +61,7 @@ class Silences:
             return
         if left_s <= RESOLUTION_S:
             connection.give_up()
-        elif left_s > self._look_s:
+        elif left_s > self._look_s * (1 + SLACK):
             self._looks.start(connection)
         else:
             self._timers[connection] = self._loop.call_later(left_s, self._look, connection)

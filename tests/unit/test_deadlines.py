@@ -48,3 +48,20 @@ async def test_who_begins_anew_when_it_is_over_is_told_again_and_by_one_timer() 
     await eventually(lambda: told.count("c") == 3)
     assert told == list("abc" * 3)
     deadlines.close()
+
+
+async def test_who_is_let_go_or_begins_anew_in_the_last_moment_is_not_told() -> None:
+    told: list[str] = []
+
+    def tell(waiter: str) -> None:
+        told.append(waiter)
+        if told == ["a"]:
+            deadlines.stop("b")
+            deadlines.start("c")
+
+    deadlines = Deadlines(asyncio.get_running_loop(), 0.01, tell)
+    for waiter in "abcd":
+        deadlines.start(waiter)
+    await eventually(lambda: len(told) == 3)
+    assert told == ["a", "d", "c"]
+    deadlines.close()
