@@ -162,10 +162,12 @@ class Dispatcher(Service):
         if await self._driver.peers.undoing(owed.turn):
             await self._results.put_off(owed)
             return False
-        if (await self._journal.neighbours(owed.turn)).confirmed:
+        there = await self._journal.neighbours(owed.turn)
+        if there.confirmed:
             await self._results.delivered(owed)
-            return False
-        return True
+        elif there.unsettled:
+            await self._results.put_off(owed)
+        return not (there.confirmed or there.unsettled)
 
     # -- live turns (Taker) ------------------------------------------------------------------------------------------
 
@@ -205,6 +207,8 @@ class Dispatcher(Service):
             owed = OwedStep(turn=live.turn, kind=following, attempts=0, idempotency_key=first_key(live.turn, following))
             if following is not StepKind.CANCEL:
                 await leased
+            if following is StepKind.ROLLBACK and following is kind and not await self._may_roll_back(owed):
+                return
             outcome = await self._api.call(owed.kind, owed.turn, idempotency_key=owed.idempotency_key)
             await leased
             if not self._results.counts(owed, outcome):

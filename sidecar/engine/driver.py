@@ -29,7 +29,7 @@ from sidecar.errors import SidecarError
 from sidecar.turn.effects import AbortDownstream, CloseUpstream, DrainUpstream, Effect, Owe
 from sidecar.turn.events import CancelRequested, DownstreamGone
 from sidecar.turn.machine import step
-from sidecar.turn.state import Cause, State, StepKind, Turn
+from sidecar.turn.state import Cause, State, StepKind, StepState, Turn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     from sidecar.turn.events import Event
 
 _CLOSE: Final = CloseUpstream()
-_AT_ONCE: Final = frozenset({StepKind.CANCEL, StepKind.CONFIRM})
 _UNDONE: Final = frozenset({State.CANCELLING, State.CANCELLED, State.UNRESOLVED})
 _PASSING: Final = frozenset({"heard", "listening", "answer_began_at"})
 _durable: Final = attrgetter(*(each.name for each in fields(Turn) if each.name not in _PASSING))
@@ -131,7 +130,7 @@ class Driver:
         if update is not None or owed or history or _durable(before) != _durable(live.turn):
             self._enlist(live)
             live.note_owed(owed)
-            taken = self._place_for(before, owed) if update is None else None
+            taken = self._place_for(before, live, owed) if update is None else None
             durable = self._offers.make(live, owed, update, history, haste=haste_of(event), lease=lease or taken)
             if taken is not None and self.taker is not None:
                 self.taker.take(live, taken, durable)
@@ -247,11 +246,13 @@ class Driver:
                 case _:
                     pass
 
-    def _place_for(self, before: Turn, owed: Sequence[Owe]) -> StepKind | None:
-        """Name the step that can be made at once: a first one, for which nothing has to be looked up."""
-        kind = owed[0].kind if owed else None
-        at_once = kind in _AT_ONCE and not before.steps and self.taker is not None and self.taker.has_place
-        return kind if at_once else None
+    def _place_for(self, before: Turn, live: LiveTurn, owed: Sequence[Owe]) -> StepKind | None:
+        """Name the step that can be made at once: it is owed for the first time, and no other before it."""
+        if not owed or live.taken or StepState.PENDING in before.steps.values():
+            return None
+        first = owed[0]
+        at_once = first.kind in live.once and not first.after_s and self.taker is not None and self.taker.has_place
+        return first.kind if at_once else None
 
     def _lease_until(self) -> float | None:
         return self.taker.until if self.taker else None

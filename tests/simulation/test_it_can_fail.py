@@ -86,7 +86,13 @@ def roll_back_over_a_confirmed_neighbour(patch: pytest.MonkeyPatch) -> None:
 
 
 def roll_back_under_a_turn_that_is_under_way(patch: pytest.MonkeyPatch) -> None:
+    neighbours = MemoryJournal.neighbours
+
+    async def settled(self: MemoryJournal, turn: Turn) -> Neighbours:
+        return replace(await neighbours(self, turn), unsettled=False)
+
     patch.setattr(MemoryJournal, "_is_free", lambda self, step: self._outbox.first(step))
+    patch.setattr(MemoryJournal, "neighbours", settled)
 
 
 def let_newcomers_into_what_is_being_rolled_back(patch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sidecar.engine.results import KEPT
-from sidecar.turn.events import DownstreamGone, IdsLearned
+from sidecar.turn.events import AnswerEnded, DownstreamGone, IdsLearned
 from sidecar.turn.state import Cause, State
 from tests.fakes.admin_api import DONE, FAILED
 from tests.fakes.engine import CANCEL, CONFIRM, CONFIRM_PLAN, LEASE_S, ROLLBACK, Engine, locked
@@ -173,6 +173,43 @@ async def test_a_rollback_that_becomes_owed_meanwhile_waits_until_that_is_durabl
     engine.driver.release(live)
     assert await is_settled(engine) is State.CANCELLED
     assert admin.kinds == [("t1", CANCEL), ("t1", ROLLBACK)]
+
+
+async def test_a_rollback_whose_id_shows_late_is_made_at_once(
+    engine: Engine, admin: ScriptedAdminApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    live = await engine.open("t1")
+    await engine.driver.feed(live, GONE)
+    await eventually(lambda: admin.made and not engine.dispatcher._attempts)
+    for name in ("lease", "load"):
+        monkeypatch.setattr(engine.journal, name, lambda *_, **__: pytest.fail("the journal was asked"))
+    engine.driver.feed(live, TOLD)
+    engine.driver.release(live)
+    await eventually(lambda: not engine.driver.live_count)
+    monkeypatch.undo()
+    assert await is_settled(engine) is State.CANCELLED
+    assert [made.key for made in admin.made] == ["t1:cancel", "t1:rollback"]
+
+
+@pytest.mark.parametrize("delivered", [True, False])
+async def test_a_first_rollback_waits_for_another_turn_in_the_conversation(
+    engine: Engine, admin: ScriptedAdminApi, clock: ManualClock, *, delivered: bool
+) -> None:
+    second = await engine.open("second", begins=False, conversation_id="c1")
+    first = await engine.open("t1", conversation_id="c1")
+    await engine.driver.feed(first, AnswerEnded(at=1001.0))
+    await engine.driver.feed(first, GONE)
+    engine.driver.release(first)
+    async with asyncio.timeout(10):
+        while (await engine.outbox())["t1", ROLLBACK] != "pending":
+            pass
+    assert not admin.made
+    assert not (await engine.steps())["t1", ROLLBACK].attempts
+    await (engine.deliver(second) if delivered else engine.abandon(second))
+    clock.move(1.0)
+    engine.owed.set()
+    assert await is_settled(engine) is State.CANCELLED
+    assert (("t1", ROLLBACK) in admin.kinds) is not delivered
 
 
 @pytest.mark.usefixtures("impatient")
