@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl
 
 from sidecar.capture.fields import field_text
 from sidecar.capture.pointer import read_json, resolve
-from sidecar.capture.sources import Place, Source
+from sidecar.capture.sources import REQUEST_PLACES, Place, Source
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -76,9 +76,10 @@ def capture_request(sources: Mapping[str, tuple[Source, ...]], view: RequestView
     """Give a value for each name of which a source answers: the first in its list that does."""
     captured = {}
     for name, listed in sources.items():
-        answer = next((value for source in listed if (value := view.find(source)) is not None), None)
-        if answer is not None:
-            captured[name] = answer
+        for source in listed:
+            if source.place in REQUEST_PLACES and (answer := view.find(source)) is not None:
+                captured[name] = answer
+                break
     return captured
 
 

@@ -67,9 +67,7 @@ class CancelExchange(Exchange):
         """Cancel what the request means, and say what came of it."""
         principal = self._edge.principals.of(self._request.fields, self._chat.identity)
         self._edge.quota.ask(
-            principal
-            if principal != self._edge.principals.nobody(self._chat.identity)
-            else self._connection.peer.address,
+            principal if principal != self._edge.principals.nobody else self._connection.peer.address,
             limit=self._chat.cancels_per_minute_max,
             now=self._loop.time(),
         )

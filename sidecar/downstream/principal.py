@@ -20,17 +20,20 @@ class PrincipalHash:
     """Hashes identities with the journal's own key."""
 
     def __init__(self, key: bytes) -> None:
-        self._key = key
-
-    def nobody(self, identity: Iterable[str]) -> str:
-        """Give the principal of requests without any identity header."""
-        return self.of((), identity)
+        self._keyed = hmac.new(key, digestmod=hashlib.sha256)
+        self.nobody: Final = _name_of(self._keyed.copy())
+        """The principal of requests without any identity header."""
 
     def of(self, fields: Sequence[Field], identity: Iterable[str]) -> str:
         """Give the principal; requests without any identity header share one."""
-        digest = hmac.new(self._key, digestmod=hashlib.sha256)
+        digest = self._keyed.copy()
         for name in identity:
-            for value in field_values(fields, name.lower().encode()):
-                for part in (name.lower().encode(), value):
+            lower = name.lower().encode()
+            for value in field_values(fields, lower):
+                for part in (lower, value):
                     digest.update(len(part).to_bytes(4, "big") + part)
-        return digest.digest()[:DIGEST_BYTES].hex()
+        return _name_of(digest)
+
+
+def _name_of(digest: hmac.HMAC) -> str:
+    return digest.digest()[:DIGEST_BYTES].hex()

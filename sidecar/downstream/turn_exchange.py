@@ -101,7 +101,7 @@ class TurnExchange(Exchange):
     def _count(self, principal: str) -> None:
         """Count the turn with its principal's. Raises TooManyError. Nobody in particular is not counted."""
         chat = self._match.route.chat
-        if principal != self._edge.principals.nobody(chat.identity):
+        if principal != self._edge.principals.nobody:
             self._edge.quota.enter(principal, limit=chat.turns_per_principal_max)
             self._counted = principal
 

@@ -83,6 +83,9 @@ class Driver:
         """What may be in a newcomer's way though it is not live."""
         self._emptied = asyncio.Event()
         self._emptied.set()
+        self._nothing: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        """Is done: for what changes nothing durable."""
+        self._nothing.set_result(None)
 
     def admit(self, turn: Turn, exchange: LiveExchange) -> LiveTurn:
         """Make a new turn live: from now on it can be found, and cancelled. It is not durable yet."""
@@ -126,7 +129,7 @@ class Driver:
             live.exchange.close_upstream()
         self._tell(before, live.turn)
         owed, history = owed_of(effects), forgotten(before, live.turn, event, effects)
-        durable = _done()
+        durable = self._nothing
         if update is not None or owed or history or _durable(before) != _durable(live.turn):
             self._enlist(live)
             live.note_owed(owed)
@@ -286,9 +289,3 @@ class Driver:
         self._index.drop(live)
         if not self._live:
             self._emptied.set()
-
-
-def _done() -> asyncio.Future[None]:
-    future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-    future.set_result(None)
-    return future

@@ -46,6 +46,8 @@ class Gate:
         is waited for after the last look, whoever then admits the turn at once cannot be overtaken by its like.
         Raises InProgressError, RollbackPendingError, JournalUnavailableError.
         """
+        if self._is_clear(newcomer):
+            return False
         loop = asyncio.get_running_loop()
         deadline = loop.time() + timeout_s
         waited = False
@@ -64,6 +66,13 @@ class Gate:
                 return waited
             finally:
                 left.remove_done_callback(waiter.told)
+
+    def _is_clear(self, newcomer: Turn) -> bool:
+        """Say whether nothing can be in the way, as it nearly always is; without a wait."""
+        who, request_id, conversation_id = newcomer.principal, newcomer.request_id, newcomer.conversation_id
+        if self._driver.standing.by_request(who, request_id) or self._driver.live_with(who, "request_id", request_id):
+            return False
+        return conversation_id is None or not self._late.may_be_gone(conversation_id)
 
     async def _hindrance(self, newcomer: Turn) -> SidecarError | None:
         """Say what stands in the way and may pass. Raises InProgressError for what is not waited for."""

@@ -41,12 +41,16 @@ class LateContent:
                 there[one].append(turn)
         return frozenset(one for one in ids if is_gone(there[one]))
 
+    def may_be_gone(self, conversation_id: str) -> bool:
+        """Say whether a turn that is live, or may stand elsewhere, is about the conversation."""
+        return self._driver.standing.in_conversation(conversation_id) or bool(self._driver.live_in(conversation_id))
+
     async def rollback_pending(self, conversation_id: str) -> bool:
         """Say whether the conversation is gone, but its rollback not yet durably done. Raises JournalUnavailableError.
 
         A rollback that is done in memory only would be made again after a crash, to whatever then has the id.
         """
-        if not (self._driver.standing.in_conversation(conversation_id) or self._driver.live_in(conversation_id)):
+        if not self.may_be_gone(conversation_id):
             return False
         versions = await self._versions([conversation_id])
         there = [turn for turn in versions if conversation_id in {turn.conversation_id, turn.temp_id}]

@@ -72,6 +72,8 @@ def _moved(turn: Turn, target: State, event: Event) -> Turn:
 
 def outlook(turn: Turn) -> Outlook:
     """Say what is still to come for the turn."""
+    if not turn.steps and not wanted(turn):
+        return Outlook.DONE
     if StepState.PENDING in turn.steps.values() or (turn.listening and _untold(turn)):
         return Outlook.OWING
     ends = {turn.steps.get(kind) for kind in wanted(turn)}
