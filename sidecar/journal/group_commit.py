@@ -30,7 +30,7 @@ GROUP_MAX: Final = 1000
 """Changes in one transaction: it bounds how long a lease has to wait for its turn."""
 PENDING_MAX: Final = 100_000
 """Changes that may wait; where the disk no longer answers, memory must not fill up."""
-SOON_S: Final = 0.002
+SOON_S: Final = 0.005
 """For a change that has to be durable soon, no transaction begins sooner after the one before."""
 LATER_S: Final = 0.01
 """How long a change waits for company that can be later."""
