@@ -234,9 +234,8 @@ def _forget_dead_step(turn: Turn, kind: StepKind) -> Turn:
 
 def _without(turn: Turn, *kinds: StepKind) -> Turn:
     """Forget steps, so that they are owed anew."""
-    return altered(
-        turn, steps=MappingProxyType({name: state for name, state in turn.steps.items() if name not in kinds})
-    )
+    kept = {name: state for name, state in turn.steps.items() if name not in kinds}
+    return altered(turn, steps=MappingProxyType(kept))
 
 
 def _missing(turn: Turn) -> tuple[StepKind, ...]:
@@ -297,6 +296,5 @@ def _settle(turn: Turn, at: float) -> Turn:
     moves = ON_OUTLOOK.get(turn.state)
     state = moves[outlook(turn)] if moves else turn.state
     settled_at = at if state in SETTLED else None
-    if state is turn.state and settled_at == turn.settled_at:
-        return turn
-    return altered(turn, state=state, settled_at=settled_at)
+    unmoved = state is turn.state and settled_at == turn.settled_at
+    return turn if unmoved else altered(turn, state=state, settled_at=settled_at)
