@@ -134,7 +134,8 @@ class Driver:
             self._enlist(live)
             live.note_owed(owed)
             taken = self._place_for(before, live, owed) if update is None else None
-            durable = self._offers.make(live, owed, update, history, haste=haste_of(event), lease=lease or taken)
+            haste, lease = haste_of(event), lease or taken
+            durable = self._offers.make(live, owed, update, history, at=event.at, haste=haste, lease=lease)
             if taken is not None and self.taker is not None:
                 self.taker.take(live, taken, durable)
         self._act(live, effects)

@@ -28,12 +28,13 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Offer:
-    """A change of a live turn; `durable` is done once it was taken."""
+    """A change of a live turn, which happened `at` that time; `durable` is done once it was taken."""
 
     live: LiveTurn
     owed: tuple[Owe, ...]
     update: StepUpdate | None
     history: tuple[HistoryEntry, ...]
+    at: float
     haste: Haste
     lease: StepKind | None
     durable: asyncio.Future[None]
@@ -62,6 +63,7 @@ class Offers:
         update: StepUpdate | None,
         history: tuple[HistoryEntry, ...],
         *,
+        at: float,
         haste: Haste,
         lease: StepKind | None,
     ) -> asyncio.Future[None]:
@@ -71,7 +73,7 @@ class Offers:
         if update is None:
             live.owing.update({owe.kind: owe for owe in owed})
             owed = ()
-        self._submit(Offer(live, owed, update, history, haste, lease, durable))
+        self._submit(Offer(live, owed, update, history, at, haste, lease, durable))
         return durable
 
     def _submit(self, offer: Offer) -> None:
@@ -83,9 +85,8 @@ class Offers:
         live, until = offer.live, self._lease_until() if offer.lease else None
         carried = (*live.owing.values(), *offer.owed)
         lease = Lease(kind=offer.lease, until=until) if offer.lease and until is not None else None
-        change = change_of(
-            live.turn, carried, offer.update, offer.history, at=self._clock(), haste=offer.haste, lease=lease
-        )
+        at = offer.at if offer.update else self._clock()  # an attempt has ended; what is owed is due from now on
+        change = change_of(live.turn, carried, offer.update, offer.history, at=at, haste=offer.haste, lease=lease)
         self._journal.submit(change).add_done_callback(partial(self._submitted, offer, carried))
 
     def _submitted(self, offer: Offer, carried: tuple[Owe, ...], committed: asyncio.Future[None]) -> None:

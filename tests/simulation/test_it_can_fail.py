@@ -164,10 +164,11 @@ def show_the_end_before_it_is_durable(patch: pytest.MonkeyPatch) -> None:
         update: StepUpdate | None,
         history: tuple[HistoryEntry, ...],
         *,
+        at: float,
         haste: Haste,
         lease: StepKind | None,
     ) -> asyncio.Future[None]:
-        make(self, live, owed, update, history, haste=haste, lease=lease)
+        make(self, live, owed, update, history, at=at, haste=haste, lease=lease)
         durable: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         durable.set_result(None)
         return durable
