@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from typing import TYPE_CHECKING
 
 import pytest
 
+from sidecar.engine.history import Happening, history_of
 from sidecar.engine.results import KEPT
 from sidecar.turn.events import AnswerEnded, DownstreamGone, IdsLearned
 from sidecar.turn.state import Cause, State
@@ -228,3 +230,16 @@ async def test_a_stopped_dispatcher_takes_nothing(engine: Engine, admin: Scripte
     await engine.driver.feed(live, GONE)
     assert await engine.outbox() == {("t1", CANCEL): "pending", ("t1", ROLLBACK): "pending"}
     assert not admin.made
+
+
+async def test_a_turn_settles_when_its_last_step_was_delivered_and_not_before(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However long a change takes on its way to the journal."""
+    ticks = itertools.count(2000.0)
+    for part in (engine.dispatcher, engine.dispatcher._results, engine.driver._offers):
+        monkeypatch.setattr(part, "_clock", lambda: next(ticks))
+    await engine.driver.feed(await told(engine), GONE)
+    assert await is_settled(engine) is State.CANCELLED
+    history = history_of(await engine.stored("t1"), (), await engine.journal.recorded("t1"))
+    assert [entry.what for entry in history.entries][-2:] == [Happening.STEP_DELIVERED, Happening.SETTLED]
