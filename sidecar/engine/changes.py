@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 OVER: Final = frozenset(StepState) - {StepState.PENDING}
 _HASTE: Final[Mapping[type[Event], Haste]] = MappingProxyType(
     {
-        IdsLearned: Haste.LATER,
+        IdsLearned: Haste.SOON,
         AnswerEnded: Haste.SOON,
         Delivered: Haste.LATER,
         Refused: Haste.SOON,

@@ -53,9 +53,10 @@ class Haste(Enum):
     AT_ONCE = auto()
     """Calls, or an asker, wait for it."""
     SOON = auto()
-    """A client waits for it, who would not notice some milliseconds: where there are many such, they gather."""
+    """A client waits for it who would not notice some milliseconds, or a crash would take back what the upstream told
+    but once: where there are many such, they gather."""
     LATER = auto()
-    """Nobody waits for it, and after a crash the same would come of the turn without it, or nearly."""
+    """Nobody waits for it, and after a crash the same would come of the turn without it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

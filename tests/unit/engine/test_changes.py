@@ -17,7 +17,7 @@ TURN = Turn(
 )
 UPDATE = StepUpdate(turn_id="t1", kind=StepKind.CONFIRM, state=StepState.DEAD, attempts=1, due_at=1.0)
 PATIENT = [
-    (IdsLearned(at=1.0, captured={"conversation_id": "c1"}), Haste.LATER),
+    (IdsLearned(at=1.0, captured={"conversation_id": "c1"}), Haste.SOON),
     (AnswerEnded(at=1.0), Haste.SOON),
     (Delivered(at=1.0), Haste.LATER),
 ]
