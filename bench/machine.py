@@ -19,7 +19,7 @@ def describe() -> dict[str, str]:
         "cores": f"{len(os.sched_getaffinity(0))}{', virtual' if is_virtual() else ''}",
         "memory": f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.0f} GiB",
         "kernel": f"{platform.system()} {platform.release()}",
-        "python": platform.python_version(),
+        "python": f"{platform.python_version()} ({platform.python_build()[1]}, {platform.python_compiler()})",
         "descriptors": f"{hard if hard != resource.RLIM_INFINITY else 'unlimited'} at most a process",
         "compiler": version_of("cc", "--version"),
         "nginx": version_of("nginx", "-v"),
