@@ -8,11 +8,15 @@ from __future__ import annotations
 from itertools import takewhile
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
+import structlog
+
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
 
 T = TypeVar("T")
+
+log = structlog.get_logger()
 
 SLACK: Final = 0.02
 """By such a part of the limit may somebody be told late: where many wait, they are told a few at a time."""
@@ -65,8 +69,14 @@ class Deadlines(Generic[T]):
         for waiter, since in list(takewhile(lambda one: one[1] <= latest, self._since.items())):
             if self._since.get(waiter) == since:
                 del self._since[waiter]
-                self._expired(waiter)
+                self._tell(waiter)
         self._timer = None
         if self._since:
             first = next(iter(self._since.values()))
             self._look_in(max(first + self._after_s - now, self._after_s * SLACK))
+
+    def _tell(self, waiter: T) -> None:
+        try:
+            self._expired(waiter)
+        except Exception as error:  # a bug in what follows from one must not lose the others, nor the limit
+            log.exception("deadline_failed", error=repr(error))

@@ -214,7 +214,7 @@ class Exchange:
         """Take note: the upstream broke off or was silent for too long."""
         upstream, self._upstream = self._upstream, None
         request, self._upload.again = self._upload.again, None
-        if upstream is not None and request is not None and upstream.unheard:
+        if upstream is not None and request is not None and not self._over.done() and upstream.unheard:
             self._run(self._send_again(request))
         else:
             self._fail(error)

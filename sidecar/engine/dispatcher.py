@@ -73,6 +73,7 @@ class Dispatcher(Service):
         self._results = Results(journal, driver, clock, jitter=jitter, observer=observer)
         self.use(**pace)
         self._attempts: set[asyncio.Task[None]] = set()
+        self._leasing = 0
 
     def start(self) -> None:
         """Begin; harmless when it already runs."""
@@ -106,11 +107,18 @@ class Dispatcher(Service):
         places = self._concurrency_max - len(self._attempts)
         if places <= 0:
             return 0
-        now = self._clock()
-        steps = await self._journal.lease(now=now, until=now + self._lease_s, limit=places)
+        steps = await self._lease(places)
         for owed in steps:
             self._begin(owed)
         return len(steps)
+
+    async def _lease(self, places: int) -> Sequence[OwedStep]:
+        """Lease what is due; meanwhile these places are taken."""
+        now, self._leasing = self._clock(), places
+        try:
+            return await self._journal.lease(now=now, until=now + self._lease_s, limit=places)
+        finally:
+            self._leasing = 0
 
     async def drain(self, timeout_s: float) -> None:
         """Go on for a while, at most until nothing is due or under way: the last act of an orderly stop."""
@@ -174,7 +182,7 @@ class Dispatcher(Service):
     @property
     def has_place(self) -> bool:
         """Whether it would take a turn now."""
-        return len(self._attempts) < self._concurrency_max
+        return len(self._attempts) + self._leasing < self._concurrency_max
 
     @property
     def until(self) -> float:
@@ -200,17 +208,20 @@ class Dispatcher(Service):
         """Make a live turn's steps, as far as nothing is in their way; the rest the outbox keeps for later.
 
         The cancel call waits for no commit: until the turn is cancelled in the journal too, it is open there, and a
-        restart would cancel it and make the call again, with the same key. What it comes to waits for that.
+        restart would cancel it and make the call again, with the same key. What it comes to waits for that; so does a
+        call whose answer may tell an id, because the upstream might not tell it twice.
         """
         following: StepKind | None = kind
         while following is not None:
             owed = OwedStep(turn=live.turn, kind=following, attempts=0, idempotency_key=first_key(live.turn, following))
-            if following is not StepKind.CANCEL:
-                await leased
+            if following is not StepKind.CANCEL or (live.turn.plan.cancel_tells and not live.turn.told):
+                await asyncio.shield(leased)
             if following is StepKind.ROLLBACK and following is kind and not await self._may_roll_back(owed):
                 return
+            if live.turn.steps.get(following) is not StepState.PENDING:
+                return  # dropped, or made by the dispatcher, while something was waited for
             outcome = await self._api.call(owed.kind, owed.turn, idempotency_key=owed.idempotency_key)
-            await leased
+            await asyncio.shield(leased)
             if not self._results.counts(owed, outcome):
                 await self._results.failed(owed, outcome)
                 return

@@ -151,7 +151,7 @@ class Driver:
         async with self._locks.hold(turn_id):
             live = self._live.get(turn_id) or self._taken.get(turn_id)
             if live is not None:
-                await self.feed(live, event, update)
+                await asyncio.shield(self.feed(live, event, update))  # which others wait for, too
                 return live.turn
             return await self._apply_stored(turn_id, event, update)
 

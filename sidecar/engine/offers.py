@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -94,7 +94,9 @@ class Offers:
         error = committed.exception()
         if error is not None:
             log.error("journal_retry", turn=live.turn.id, error=str(error))
-            asyncio.get_running_loop().call_later(RESUBMIT_S, self._submit, offer)
+            # A step that follows an attempt's result is being made, or was by then: nobody makes it for this lease.
+            again = replace(offer, lease=None) if offer.update is not None else offer
+            asyncio.get_running_loop().call_later(RESUBMIT_S, self._submit, again)
             return
         live.undurable -= 1
         if not offer.durable.done():

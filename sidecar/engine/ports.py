@@ -90,9 +90,12 @@ class Change:
     def awaits_disk(self) -> bool:
         """Whether a crash of the machine must not undo it. Of a call that was made, it may: the call is made again.
 
+        But where the call's answer told what is now owed, it would not tell it again.
+
         Whatever is committed later is on the disk later, so nobody can be let in by what a crash then undoes.
         """
-        return self.haste is not Haste.LATER and (self.update is None or self.update.state not in _RESULTS)
+        result = self.update is not None and self.update.state in _RESULTS
+        return self.haste is not Haste.LATER and (bool(self.owed) or not result)
 
     def due_at(self, kind: StepKind) -> float:
         """Say when an owed step is to be made."""

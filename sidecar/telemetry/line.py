@@ -22,15 +22,16 @@ class Stamp:
 
     def __init__(self, clock: Callable[[], int] = time.time_ns) -> None:
         self._clock = clock
-        self._second = -1
-        self._prefix = ""
+        self._known = (-1, "")
 
     def __call__(self, _: WrappedLogger, __: str, event: EventDict) -> EventDict:
         """Set `timestamp`."""
         second, nanoseconds = divmod(self._clock(), 1_000_000_000)
-        if second != self._second:
-            self._second, self._prefix = second, time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
-        event["timestamp"] = f"{self._prefix}.{nanoseconds // 1000:06d}Z"
+        known, prefix = self._known
+        if second != known:
+            prefix = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
+            self._known = second, prefix  # at once: there may be other threads
+        event["timestamp"] = f"{prefix}.{nanoseconds // 1000:06d}Z"
         return event
 
 

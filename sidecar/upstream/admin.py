@@ -150,7 +150,7 @@ class AdminClient:
 
     def _unmade(self, error: Exception) -> CallOutcome:
         """Say in a few words what went wrong; neither URL nor header may be in them."""
-        beneath = error.__context__
+        beneath = None if isinstance(error.__context__, TimeoutError) else error.__context__
         match error:
             case UpstreamTimeoutError():
                 return self._late()

@@ -15,6 +15,7 @@ from sidecar.errors import BugError, UpstreamTimeoutError
 from sidecar.upstream.answer import Answer
 from sidecar.upstream.requester import Requester, TunnelEnd
 from sidecar.upstream.sockets import Probe, ended_in_order, is_tls, read_leftover, tune
+from sidecar.wire.framing import NoBody
 
 if TYPE_CHECKING:
     from sidecar.config import Upstream
@@ -38,6 +39,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._hung_up = False
         self._whole = False  # the request
         self._surplus = False
+        self._bodiless = False  # the last answer: there are upstreams that send a body where none may be
         self._gone = False
         self._tls = False
         self._paused = False
@@ -143,19 +145,19 @@ class UpstreamConnection(asyncio.Protocol):
 
         Asks the kernel, so it has to be asked within `answer_failed`. True only where the connection was reused.
         """
-        return self._probe is not None and self._probe.unheard(ended_in_order=self._said_bye)
+        return self._gone and self._probe is not None and self._probe.unheard(ended_in_order=self._said_bye)
 
     @property
-    def tells(self) -> bool:
-        """Whether `unheard` will be able to tell; not over a Unix socket."""
-        return self._look().tells
+    def as_good_as_new(self) -> bool:
+        """Whether `unheard` will be able to tell (not over a Unix socket), and nothing can come of the last answer."""
+        return not self._bodiless and self._look().tells
 
     def reuse(self, *, look: bool) -> bool:
         """Make ready for another request; say whether it is open and, unless `unheard` would tell, quiet."""
         if self._gone or self._transport.is_closing():
             return False
         probe = self._look()
-        return (not look and probe.tells and not self._tls) or probe.is_quiet
+        return (not look and not self._bodiless and probe.tells and not self._tls) or probe.is_quiet
 
     @property
     def reused(self) -> bool:
@@ -250,6 +252,7 @@ class UpstreamConnection(asyncio.Protocol):
     def _release(self, answer: Answer) -> None:
         """Keep the connection for another request, or drop it; whichever, this answer is over."""
         self._surplus = self.surplus or answer.surplus
+        self._bodiless = isinstance(answer.framing, NoBody)
         if self._answer is not answer:
             return  # the receiver aborted
         reusable, self._answer, self._requester = self.reusable, None, None

@@ -124,7 +124,7 @@ class UpstreamPool:
             lately = self._loop.time() - since <= LATELY_S
             if lately and not connection.reuse(look=True):
                 connection.abort()
-            elif lately and connection.tells:
+            elif lately and connection.as_good_as_new:
                 return connection
             else:
                 self._idle[connection] = since

@@ -55,7 +55,8 @@ class Silences:
         self._timers.clear()
 
     def _look(self, connection: Awaited) -> None:
-        self._timers.pop(connection, None)
+        if (timer := self._timers.pop(connection, None)) is not None:
+            timer.cancel()
         left_s = connection.time_left_s()
         if left_s is None:
             return

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+from structlog.testing import capture_logs
+
 from sidecar.deadlines import Deadlines
 from tests.fakes.waiting import eventually, loop_turns
 
@@ -64,4 +66,23 @@ async def test_who_is_let_go_or_begins_anew_in_the_last_moment_is_not_told() -> 
         deadlines.start(waiter)
     await eventually(lambda: len(told) == 3)
     assert told == ["a", "d", "c"]
+    deadlines.close()
+
+
+async def test_a_bug_in_what_follows_from_one_loses_neither_the_others_nor_the_limit() -> None:
+    told: list[str] = []
+
+    def tell(waiter: str) -> None:
+        told.append(waiter)
+        if waiter == "a":
+            raise ZeroDivisionError
+
+    deadlines = Deadlines(asyncio.get_running_loop(), 0.01, tell)
+    with capture_logs() as logs:
+        for waiter in "ab":
+            deadlines.start(waiter)
+        await eventually(lambda: told == ["a", "b"])
+        deadlines.start("c")
+        await eventually(lambda: told == ["a", "b", "c"])
+    assert [line["event"] for line in logs] == ["deadline_failed"]
     deadlines.close()

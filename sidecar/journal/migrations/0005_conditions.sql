@@ -1,6 +1,10 @@
 -- Schema 5: indexes whose conditions cost nothing to judge. For a list of more than two (IN, NOT IN) SQLite makes a
 -- table of its own, for each row that is written.
 
+-- What was made unsettled by hand, and kept the time at which it had settled, would not be found again.
+UPDATE turns SET settled_at = NULL
+WHERE settled_at IS NOT NULL AND state IN ('open', 'answered', 'cancelling', 'confirming');
+
 DROP INDEX turns_unsettled;
 CREATE INDEX turns_unsettled ON turns (id) WHERE settled_at IS NULL;
 

@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sidecar.upstream import pool as pool_module
+from sidecar.upstream.connection import UpstreamConnection
 from sidecar.upstream.pool import UpstreamPool
+from tests.fakes.scene import scene
 from tests.fakes.waiting import eventually
 from tests.integration.chat.talk import CHUNKED, END, PLAIN, begin, chunk, head
 
 if TYPE_CHECKING:
-    from sidecar.upstream.connection import UpstreamConnection
+    from pathlib import Path
+
     from tests.fakes.scene import Scene
     from tests.integration.chat.talk import Talk
 
@@ -85,3 +88,18 @@ async def test_one_that_closes_under_the_question_costs_nothing(
     assert (await second.client.answer()).body == b"hi"
     await eventually(lambda: [turn["state"] for turn in running.turns()] == ["completed"] * 2)
     assert running.admin.calls == []
+
+
+async def test_one_that_closes_unheard_when_the_client_is_gone_is_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody is there to send it again for: the turn must not wait for an answer that will never come."""
+    async with scene(tmp_path, chat={"on": {"closed": "complete"}}) as running:
+        second = await turn_after(await begin(running))
+        second.client.close()
+        line = await running.exchange_line(1)
+        assert line["status"] == 499
+        monkeypatch.setattr(UpstreamConnection, "unheard", True)
+        second.peer.close()
+        await eventually(lambda: running.turns()[1]["state"] == "unresolved")  # as no id was ever told
+        assert running.turns()[1]["cause"] == "upstream_failed"

@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
 from sidecar.engine.history import Happening, history_of
+from sidecar.engine.ports import CallOutcome, StepUpdate, Verdict
 from sidecar.engine.results import KEPT
-from sidecar.turn.events import AnswerEnded, DownstreamGone, IdsLearned
-from sidecar.turn.state import Cause, State
+from sidecar.turn.events import AnswerEnded, DownstreamGone, IdsLearned, StepDropped
+from sidecar.turn.state import Cause, State, StepState
 from tests.fakes.admin_api import DONE, FAILED
-from tests.fakes.engine import CANCEL, CONFIRM, CONFIRM_PLAN, LEASE_S, ROLLBACK, Engine, locked
-from tests.fakes.waiting import eventually
+from tests.fakes.engine import CANCEL, CONFIRM, CONFIRM_PLAN, LEASE_S, PLAN, ROLLBACK, Engine, locked
+from tests.fakes.waiting import eventually, loop_turns
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
     from sidecar.engine.live import LiveTurn
+    from sidecar.engine.ports import OwedStep
+    from sidecar.turn.state import Turn
     from tests.fakes.admin_api import ScriptedAdminApi
     from tests.fakes.engine import ManualClock
 
@@ -86,6 +90,54 @@ async def test_the_cancel_call_waits_for_no_commit_and_the_rollback_does(
     assert set((await engine.outbox()).values()) == {"delivered"}
 
 
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("known", [True, False])
+async def test_a_cancel_call_that_may_tell_the_id_waits_for_the_commit(
+    start: Callable[..., Awaitable[Engine]], admin: ScriptedAdminApi, *, known: bool
+) -> None:
+    """After a crash the upstream might not tell it again."""
+    engine = await start(alone=True, plan=replace(PLAN, cancel_tells=True))
+    engine.dispatcher.start()
+    admin.script(CANCEL, CallOutcome(verdict=Verdict.DONE, status=200, captured={"conversation_id": "c1"}))
+    live = await (told(engine) if known else engine.open("t1"))
+    with locked(engine.path):
+        engine.driver.feed(live, GONE)
+        engine.driver.release(live)
+        await loop_turns(50)
+        assert admin.kinds == [("t1", CANCEL)] * known
+    assert await is_settled(engine) is State.CANCELLED
+    assert admin.kinds == [("t1", CANCEL), ("t1", ROLLBACK)]
+
+
+async def test_a_step_that_was_dropped_meanwhile_is_not_made(
+    engine: Engine, admin: ScriptedAdminApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def clear(turn: Turn) -> bool:
+        update = StepUpdate(turn_id=turn.id, kind=ROLLBACK, state=StepState.DROPPED, attempts=0, due_at=1002.0)
+        await engine.driver.apply(turn.id, StepDropped(at=1002.0, kind=ROLLBACK), update)
+        return True
+
+    monkeypatch.setattr(engine.dispatcher, "_is_clear", clear)
+    await engine.driver.feed(await told(engine), GONE)
+    assert await is_settled(engine) is State.UNRESOLVED
+    assert admin.kinds == [("t1", CANCEL)]
+    assert (await engine.outbox())["t1", ROLLBACK] == "dropped"
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_a_result_that_is_offered_again_leases_nothing(engine: Engine, admin: ScriptedAdminApi) -> None:
+    """By then nobody makes the step that follows: it would rest until the lease is over."""
+    hanging = admin.hang(CANCEL, "t1")
+    admin.script(ROLLBACK, FAILED)
+    await engine.driver.feed(await told(engine), GONE)
+    await eventually(lambda: admin.under_way == 1)
+    with locked(engine.path):
+        hanging.set_result(DONE)
+        await eventually(lambda: admin.kinds[1:] and not engine.dispatcher._attempts)
+    assert await is_settled(engine) is State.CANCELLED  # though no time passes
+    assert [made.key for made in admin.made] == ["t1:cancel", "t1:rollback", "t1:rollback"]
+
+
 async def test_what_a_crash_leaves_of_it_is_made_again_with_the_same_keys(
     start: Callable[..., Awaitable[Engine]], engine: Engine, admin: ScriptedAdminApi
 ) -> None:
@@ -142,6 +194,20 @@ async def test_without_a_place_it_waits_for_one(
     for turn_id in ("t1", "t2"):
         assert await is_settled(engine, turn_id) is State.CANCELLED
     assert admin.under_way_max == 1
+
+
+async def test_while_the_outbox_is_leased_its_places_are_taken(
+    start: Callable[..., Awaitable[Engine]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = await start(concurrency_max=1)
+    leasing: asyncio.Future[list[OwedStep]] = asyncio.get_running_loop().create_future()
+    monkeypatch.setattr(engine.journal, "lease", lambda **_: leasing)
+    round_ = asyncio.create_task(engine.dispatcher.run_once())
+    await loop_turns()
+    assert not engine.dispatcher.has_place
+    leasing.set_result([])
+    assert await round_ == 0
+    assert engine.dispatcher.has_place
 
 
 async def test_a_rollback_waits_for_another_turn_in_the_conversation(engine: Engine, admin: ScriptedAdminApi) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sidecar.errors import UpstreamProtocolError, UpstreamTimeoutError, UpstreamUnreachableError
+from sidecar.upstream.sockets import Probe
 from tests.integration.upstream.scripted import ANSWER, Peer, ask, echo, pool_at, pool_for, scripted, until
 
 if TYPE_CHECKING:
@@ -104,6 +105,22 @@ async def test_a_request_that_a_kept_connection_did_not_take_is_known(
             error = await second.end()
             assert isinstance(error, UpstreamProtocolError)
             assert seen == [not taken]
+
+
+async def test_behind_an_answer_without_a_body_one_is_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There are upstreams that send a body all the same: it would be the answer to the next question."""
+
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(b"HTTP/1.1 204 No Content\r\n\r\n")
+        await peer.closed()
+
+    async with scripted(script) as port, pool_for(port) as pool:
+        connection = await pool.connect(fresh=True)
+        assert await ask(connection).end() is None
+        assert pool.check_out_as_new() is None
+        monkeypatch.setattr(Probe, "is_quiet", False)  # as if the rest had come
+        assert pool.check_out(repeatable=True) is None
 
 
 async def test_a_close_of_an_idle_connection_is_noticed() -> None:

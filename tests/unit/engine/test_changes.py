@@ -49,3 +49,4 @@ def test_what_is_owed_or_was_tried_is_committed_at_once(haste: Haste) -> None:
 def test_of_a_call_that_was_made_the_disk_may_be_behind(state: StepState | None, *, awaits: bool) -> None:
     update = None if state is None else replace(UPDATE, state=state)
     assert Change(turn=TURN, update=update, at=1.0).awaits_disk is awaits
+    assert Change(turn=TURN, update=update, owed=(StepKind.ROLLBACK,), at=1.0).awaits_disk
