@@ -101,6 +101,7 @@ async def test_a_full_disk(tmp_path: Path, disk_in: Callable[[Path], AbstractCon
             assert "Traceback" not in running.process.log_text()
 
 
+@pytest.mark.long
 async def test_stopped_with_the_disk_full_it_makes_good_at_the_next_start(tmp_path: Path) -> None:
     with file_limit(tmp_path / "disk") as disk:
         async with stage(tmp_path, journal_path=disk.folder / "sidecar.db") as running:

@@ -1,7 +1,7 @@
 """Thousands of schedules keep the laws; the seed of one that does not plays it again, to the last event.
 
 SIMULATION_SEED=1234 pytest tests/simulation/test_schedules.py        one schedule
-SIMULATION_SCHEDULES=100000 pytest tests/simulation/test_schedules.py many
+SIMULATION_SCHEDULES=100000 pytest -m "" tests/simulation/test_schedules.py many
 """
 
 from __future__ import annotations
@@ -21,10 +21,18 @@ if TYPE_CHECKING:
 
 SEED: Final = os.environ.get("SIMULATION_SEED")
 SCHEDULES: Final = int(os.environ.get("SIMULATION_SCHEDULES", "4000"))
+QUICK: Final = 2000
+"""As many are played in every run, the others in the long one."""
 BLOCK: Final = 250
 VARIED: Final = 300
 
-blocks = pytest.mark.parametrize("first", [int(SEED)] if SEED else range(0, SCHEDULES, BLOCK))
+PLAYED: Final = (
+    [int(SEED)]
+    if SEED
+    else [pytest.param(first, marks=pytest.mark.long if first >= QUICK else ()) for first in range(0, SCHEDULES, BLOCK)]
+)
+
+blocks = pytest.mark.parametrize("first", PLAYED)
 
 
 @blocks
