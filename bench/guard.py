@@ -36,7 +36,7 @@ SCENARIOS = {
     "turn": "turns --connections 32 --chunks 5 --gap 10 --size 16-200 --warm 0.3 --window 0.7",
 }
 # The ratios as they were when this was last looked at; lower them after an improvement, never raise them unexplained.
-RECORDED = {"request": 7.0, "chunk": 1.5, "turn": 10.0}
+RECORDED = {"request": 5.5, "chunk": 1.2, "turn": 6.5}
 RECORDED_PLAIN = {"request": 5.0}
 
 
