@@ -75,6 +75,8 @@ async def _see_what_is_owed(running: Scene, asks: Operator) -> None:
     (await stream(running)).close()
     await running.turn_in("cancelling", PATIENCE_S)
     await eventually(lambda: "DELETE /admin/conversations/c1" in running.admin.lines, PATIENCE_S)
+    # The rollback does not wait for what the cancel call came to to be on the disk.
+    await eventually(lambda: [row["state"] for row in running.steps()][:1] == ["delivered"], PATIENCE_S)
     figures = await asks.figures()
     depth = {sample.labels["state"]: sample.value for sample in figures["sidecar_outbox_steps"].samples}
     assert depth["pending"] + depth["leased"] == 1
