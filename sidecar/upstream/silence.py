@@ -47,13 +47,6 @@ class Silences:
         if timer is not None:
             timer.cancel()
 
-    def close(self) -> None:
-        """Wait for none any more."""
-        self._looks.close()
-        for timer in self._timers.values():
-            timer.cancel()
-        self._timers.clear()
-
     def _look(self, connection: Awaited) -> None:
         if (timer := self._timers.pop(connection, None)) is not None:
             timer.cancel()

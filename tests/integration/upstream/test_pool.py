@@ -11,7 +11,7 @@ import pytest
 
 from sidecar.errors import UpstreamProtocolError, UpstreamTimeoutError, UpstreamUnreachableError
 from sidecar.upstream.sockets import Probe
-from tests.integration.upstream.scripted import ANSWER, Peer, ask, echo, pool_at, pool_for, scripted, until
+from tests.integration.upstream.scripted import ANSWER, Peer, Recorder, ask, echo, pool_at, pool_for, scripted, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -121,6 +121,24 @@ async def test_behind_an_answer_without_a_body_one_is_looked_for(monkeypatch: py
         assert pool.check_out_as_new() is None
         monkeypatch.setattr(Probe, "is_quiet", False)  # as if the rest had come
         assert pool.check_out(repeatable=True) is None
+
+
+async def test_one_that_is_merely_silent_does_not_pass_for_unheard() -> None:
+    """What waits in the kernel goes out when the window opens, also behind a close."""
+
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(ANSWER)
+        await peer.closed()
+
+    async with scripted(script) as port, pool_for(port) as pool:
+        connection = await pool.connect(fresh=True)
+        assert await ask(connection).end() is None
+        assert await pool.connect(fresh=False) is connection
+        connection.begin(Recorder(), method="GET")  # and not a byte has left
+        assert not connection.unheard
+        connection.abort()
+        assert connection.unheard
 
 
 async def test_a_close_of_an_idle_connection_is_noticed() -> None:

@@ -115,13 +115,3 @@ def test_who_is_not_awaited_or_stopped_is_left_alone() -> None:
     loop.pass_time_to(10 * LIMIT_S)
     assert idle.given_up_at == stopped.given_up_at == late.given_up_at == []
     assert loop.timers == 0
-
-
-def test_at_the_end_no_timer_is_left() -> None:
-    loop = Loop()
-    watch = silences(loop)
-    watch.start(Connection(loop))
-    loop.pass_time_to(LIMIT_S * 0.95)
-    watch.start(Connection(loop))
-    watch.close()
-    assert loop.timers == 0
